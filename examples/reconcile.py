@@ -1,20 +1,19 @@
 """A run's numbers twice, as Locust counted them and as CloudWatch shows them, and whether they agree.
 
-Requests and failures must agree to the last one. Percentiles are not compared: CloudWatch's are computed from every
-response time, Locust's from times that it rounded.
+Requests and failures must agree to the last one. Percentiles are not compared: CloudWatch's come from every response
+time, Locust's from times that it rounded.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-from locust.stats import calculate_response_time_percentile
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -59,12 +58,19 @@ def from_locust(path: Path) -> dict[Endpoint, Numbers]:
             failures=entry["num_failures"],
             timed=timed,
             mean=entry["total_response_time"] / timed if timed else None,
-            percentiles={
-                percent: calculate_response_time_percentile(times, timed, percent / 100) if timed else None
-                for percent in PERCENTILES
-            },
+            percentiles={percent: nearest_rank(times, percent) for percent in PERCENTILES},
         )
     return result
+
+
+def nearest_rank(counts: Mapping[int, int], percent: float) -> int | None:
+    """The smallest value that at least so many percent of all values do not exceed; None of nothing."""
+    rank = math.ceil(sum(counts.values()) * percent / 100)
+    for value in sorted(counts):
+        rank -= counts[value]
+        if rank <= 0:
+            return value
+    return None
 
 
 def from_cloudwatch(
@@ -123,7 +129,7 @@ def totals(
     start: datetime,
     end: datetime,
 ) -> dict[Series, float]:
-    """Each series' statistic over the whole time, by the dimensions given; without those that have no data."""
+    """Each series' statistic over the whole time; those that have no data are left out."""
     first, period = covering_period(start, end)
     rest = iter(series.items())
     values: dict[Series, float] = {}
@@ -158,8 +164,8 @@ def totals(
 def covering_period(start: datetime, end: datetime) -> tuple[int, int]:
     """The shortest CloudWatch period that holds all of a time: its first second and its length in seconds.
 
-    Percentiles of several periods cannot be put together, so all must lie in one. Periods begin at multiples of their
-    length.
+    Percentiles of several periods cannot be put together, so all must lie in one. Periods begin at multiples of
+    their length.
     """
     period = 60
     while start.timestamp() // period != end.timestamp() // period:
