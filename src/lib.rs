@@ -8,8 +8,10 @@
 //! - [`notification`]: the invocation's event → which objects to relay.
 //! - [`batch`]: one object's bytes → records, checked.
 //! - [`distribution`]: value → count, grouped; what percentiles are computed from.
+//! - [`plan`](mod@plan): records → the exact CloudWatch calls, each within every limit; plain data.
 
 pub mod batch;
 pub mod config;
 pub mod distribution;
 pub mod notification;
+pub mod plan;

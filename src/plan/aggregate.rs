@@ -1,0 +1,217 @@
+//! Records → numbers per endpoint and interval, per status, and users.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use super::PlanError;
+use super::names::{OTHER, error_class};
+use crate::batch::{Record, Requests, Users};
+use crate::distribution::Distribution;
+
+/// Endpoints that are told apart while a batch is read; only the busiest of them are published by name.
+const MAX_ENDPOINTS_READ: usize = 10_000;
+
+/// Pairs of endpoint and interval in one batch: 500 endpoints in ten seconds are 5,000, at about 1 kB each.
+const MAX_INTERVALS: usize = 100_000;
+
+/// Statuses, or classes of users, that are published by name.
+const MAX_LABELS: usize = 100;
+
+/// Requests of one endpoint in one interval.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Interval {
+    /// Finished requests.
+    pub requests: u64,
+    /// Those that Locust counts as failures.
+    pub failures: u64,
+    /// Response times in microseconds.
+    pub response_time: Distribution,
+    /// Response sizes in bytes.
+    pub response_size: Distribution,
+    /// The longest response time in microseconds.
+    pub longest_us: Option<i64>,
+}
+
+impl Interval {
+    /// Adds another interval's numbers.
+    pub fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.failures += other.failures;
+        self.response_time.merge(&other.response_time);
+        self.response_size.merge(&other.response_size);
+        self.longest_us = self.longest_us.max(other.longest_us);
+    }
+}
+
+/// Start of an interval, seconds since 1970 → the requests in it.
+pub(super) type Intervals = BTreeMap<i64, Interval>;
+
+/// Method and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Endpoint {
+    /// The request's method or type.
+    pub method: String,
+    /// The request's name.
+    pub name: String,
+}
+
+impl Endpoint {
+    fn other() -> Self {
+        Self {
+            method: OTHER.into(),
+            name: OTHER.into(),
+        }
+    }
+}
+
+/// What a batch says, in numbers.
+#[derive(Debug)]
+pub(super) struct Aggregate {
+    resolution_s: i64,
+    /// Requests by endpoint and interval.
+    pub endpoints: HashMap<Endpoint, Intervals>,
+    /// Requests by status and interval.
+    pub statuses: BTreeMap<String, BTreeMap<i64, u64>>,
+    /// Running users of all classes, by interval.
+    pub users: BTreeMap<i64, Distribution>,
+    /// Running users by class and interval.
+    pub users_by_class: BTreeMap<String, BTreeMap<i64, Distribution>>,
+    intervals: usize,
+}
+
+impl Aggregate {
+    /// Nothing yet; `resolution_s` is an interval's length in seconds.
+    pub fn new(resolution_s: u32) -> Self {
+        Self {
+            resolution_s: i64::from(resolution_s),
+            endpoints: HashMap::new(),
+            statuses: BTreeMap::new(),
+            users: BTreeMap::new(),
+            users_by_class: BTreeMap::new(),
+            intervals: 0,
+        }
+    }
+
+    /// Takes one record; lifecycle events and exceptions have no numbers.
+    pub fn add(&mut self, record: Record) -> Result<(), PlanError> {
+        match record {
+            Record::Requests(group) => self.add_requests(group),
+            Record::Users(users) => self.add_users(users),
+            Record::Event(_) | Record::Exception(_) => Ok(()),
+        }
+    }
+
+    fn interval(&self, at_ms: i64) -> i64 {
+        let second = at_ms.div_euclid(1000);
+        second - second.rem_euclid(self.resolution_s)
+    }
+
+    /// Counts a new cell of any table; what a batch makes the relay hold must have a bound.
+    fn grow(&mut self, cells: usize) -> Result<(), PlanError> {
+        self.intervals += cells;
+        if self.intervals > MAX_INTERVALS {
+            return Err(PlanError::TooManyIntervals { limit: MAX_INTERVALS });
+        }
+        Ok(())
+    }
+
+    fn add_requests(&mut self, group: Requests) -> Result<(), PlanError> {
+        let status = match (group.status, &group.error) {
+            (Some(status), _) => status.to_string(),
+            (None, Some(error)) => error_class(error).to_owned(),
+            (None, None) => "(none)".to_owned(),
+        };
+        let failed = u64::from(group.error.is_some());
+        let mut endpoint = Endpoint {
+            method: group.method,
+            name: group.name,
+        };
+        if !self.endpoints.contains_key(&endpoint) && self.endpoints.len() >= MAX_ENDPOINTS_READ {
+            endpoint = Endpoint::other();
+        }
+        let mut intervals = self.endpoints.remove(&endpoint).unwrap_or_default();
+        let mut responses: BTreeMap<i64, u64> = BTreeMap::new();
+        for request in &group.requests {
+            let at = self.interval(request.at_ms);
+            if !intervals.contains_key(&at) {
+                self.grow(1)?;
+            }
+            let interval = intervals.entry(at).or_default();
+            interval.requests += 1;
+            interval.failures += failed;
+            if let Some(time) = request.response_time_us {
+                interval.response_time.add(time);
+                interval.longest_us = interval.longest_us.max(Some(time));
+            }
+            if let Some(size) = request.response_bytes {
+                interval.response_size.add(size);
+            }
+            *responses.entry(at).or_default() += 1;
+        }
+        self.endpoints.insert(endpoint, intervals);
+        self.grow(responses.len())?;
+        let known = labelled(&mut self.statuses, status);
+        for (at, count) in responses {
+            *known.entry(at).or_default() += count;
+        }
+        Ok(())
+    }
+
+    fn add_users(&mut self, users: Users) -> Result<(), PlanError> {
+        self.grow(1 + users.by_class.len())?;
+        let at = self.interval(users.at_ms);
+        self.users.entry(at).or_default().add(clamped(users.total));
+        let mut by_class: BTreeMap<String, u64> = BTreeMap::new();
+        for (class, count) in users.by_class {
+            let known = self.users_by_class.contains_key(&class);
+            let class = if known || self.users_by_class.len() + by_class.len() < MAX_LABELS {
+                class
+            } else {
+                OTHER.to_owned()
+            };
+            let sum = by_class.entry(class).or_default();
+            *sum = sum.saturating_add(count);
+        }
+        for (class, count) in by_class {
+            self.users_by_class
+                .entry(class)
+                .or_default()
+                .entry(at)
+                .or_default()
+                .add(clamped(count));
+        }
+        Ok(())
+    }
+
+    /// Leaves the `max` busiest endpoints by name and folds the rest into one.
+    pub fn fold_endpoints(&mut self, max: usize) {
+        if self.endpoints.len() <= max {
+            return;
+        }
+        let mut ranked: Vec<(Endpoint, Intervals)> = self.endpoints.drain().collect();
+        let requests =
+            |intervals: &Intervals| intervals.values().map(|interval| interval.requests).sum::<u64>();
+        // By number, then by name: the same batch must always fold in the same way.
+        ranked.sort_by_cached_key(|(endpoint, intervals)| (Reverse(requests(intervals)), endpoint.clone()));
+        let rest = ranked.split_off(max);
+        self.endpoints.extend(ranked);
+        let other = self.endpoints.entry(Endpoint::other()).or_default();
+        for (at, interval) in rest.into_iter().flat_map(|(_, intervals)| intervals) {
+            other.entry(at).or_default().merge(&interval);
+        }
+    }
+}
+
+fn clamped(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The entry of a label, or of `(other)` once there are too many; known labels keep theirs.
+fn labelled<T: Default>(labels: &mut BTreeMap<String, T>, label: String) -> &mut T {
+    let label = if labels.contains_key(&label) || labels.len() < MAX_LABELS {
+        label
+    } else {
+        OTHER.to_owned()
+    };
+    labels.entry(label).or_default()
+}

@@ -1,0 +1,657 @@
+//! Any batch leads only to legal calls, and the calls add up to the batch.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::catalog::Metric;
+use super::limits::*;
+use super::*;
+use crate::batch::{Event, Exception, Request, Requests, Users};
+use crate::config::Config;
+
+/// 2026-11-21T10:29:00Z.
+const NOW_MS: i64 = 1_795_256_940_000;
+
+fn config(variables: &[(&str, &str)]) -> Config {
+    Config::read(
+        |name| match variables.iter().find(|(variable, _)| *variable == name) {
+            Some((_, value)) => Some((*value).to_owned()),
+            None => (name == "RELAY_LOG_GROUP").then(|| "/locust/relay".to_owned()),
+        },
+    )
+    .unwrap()
+}
+
+fn header() -> Header {
+    serde_json::from_value(serde_json::json!({
+        "test": "checkout", "run": "r1", "source": "s1", "seq": 7, "run_started_ms": NOW_MS - 60_000,
+        "from_ms": NOW_MS - 10_000, "to_ms": NOW_MS,
+    }))
+    .unwrap()
+}
+
+fn planned(config: &Config, records: Vec<Record>) -> Result<Plan, PlanError> {
+    let mut planner = Planner::new(config, &header());
+    records.into_iter().try_for_each(|record| planner.add(record))?;
+    planner.finish(NOW_MS)
+}
+
+fn group(method: &str, name: &str, requests: Vec<Request>) -> Requests {
+    Requests {
+        method: method.into(),
+        name: name.into(),
+        status: Some(200),
+        error: None,
+        requests,
+    }
+}
+
+fn request(at_ms: i64, time: Option<i64>, size: Option<i64>) -> Request {
+    Request {
+        at_ms: NOW_MS + at_ms,
+        response_time_us: time,
+        response_bytes: size,
+    }
+}
+
+fn data(plan: &Plan) -> impl Iterator<Item = &Datum> {
+    plan.metric_calls.iter().flat_map(|call| &call.data)
+}
+
+/// `Name=value` of each dimension: short to compare.
+fn key(datum: &Datum) -> String {
+    let dimensions: Vec<_> = datum
+        .dimensions
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    format!("{}{{{}}}", datum.metric.name(), dimensions.join(","))
+}
+
+/// Samples and sum by metric and dimensions.
+fn totals(plan: &Plan) -> BTreeMap<String, (u64, f64)> {
+    let mut totals: BTreeMap<String, (u64, f64)> = BTreeMap::new();
+    for datum in data(plan) {
+        let total = totals.entry(key(datum)).or_default();
+        total.0 += datum.counts.iter().sum::<u64>();
+        total.1 += datum
+            .values
+            .iter()
+            .zip(&datum.counts)
+            .map(|(value, count)| value * *count as f64)
+            .sum::<f64>();
+    }
+    totals
+}
+
+/// Every rule of `PutMetricData` and `PutLogEvents` that a plan could break.
+fn assert_legal(plan: &Plan) {
+    for call in &plan.metric_calls {
+        assert!((1..=MAX_DATA_PER_CALL).contains(&call.data.len()));
+        let bytes: usize = call.data.iter().map(encoded_bytes).sum();
+        assert!(bytes + call.namespace.len() < 1_000_000, "{bytes} bytes");
+        for datum in &call.data {
+            assert!((1..=MAX_VALUES_PER_DATUM).contains(&datum.values.len()));
+            assert_eq!(datum.values.len(), datum.counts.len());
+            assert!(
+                datum
+                    .values
+                    .iter()
+                    .all(|value| value.is_finite() && value.abs() < 2_f64.powi(360))
+            );
+            assert!(
+                datum.values.is_sorted_by(|left, right| left < right),
+                "values must differ"
+            );
+            assert!(datum.counts.iter().all(|count| *count > 0));
+            assert!(datum.dimensions.len() <= 30);
+            for (name, value) in datum.dimensions.iter() {
+                assert!(!name.is_empty() && (1..=1024).contains(&value.len()), "{value}");
+                assert!(value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && !value.trim().is_empty());
+            }
+            assert!(
+                datum.timestamp_s * 1000 > NOW_MS - MAX_AGE_MS
+                    && datum.timestamp_s * 1000 < NOW_MS + MAX_FUTURE_MS
+            );
+        }
+    }
+    for call in &plan.log_calls {
+        let times: Vec<_> = call.events.iter().map(|event| event.timestamp_ms).collect();
+        assert!((1..=MAX_EVENTS_PER_CALL).contains(&times.len()));
+        assert!(times.is_sorted());
+        assert!(times[times.len() - 1] - times[0] < MAX_LOG_CALL_SPAN_MS);
+        assert!(
+            call.events
+                .iter()
+                .map(|event| event.message.len() + 26)
+                .sum::<usize>()
+                <= MAX_LOG_CALL_BYTES
+        );
+        for event in &call.events {
+            assert!(!event.message.is_empty() && event.message.len() <= 1_000_000);
+            assert!(
+                serde_json::from_str::<serde_json::Value>(&event.message)
+                    .is_ok_and(|event| event.is_object())
+            );
+        }
+        assert!((1..=512).contains(&call.stream.len()) && !call.stream.contains([':', '*']));
+    }
+}
+
+#[test]
+fn an_endpoint_s_requests_become_its_metrics() {
+    let records = vec![
+        Record::Requests(group(
+            "GET",
+            "/cart",
+            vec![
+                request(-2_900, Some(1_500), Some(10)),
+                request(-2_100, Some(2_500), None),
+                request(-50, None, Some(7)),
+            ],
+        )),
+        Record::Requests(Requests {
+            status: None,
+            error: Some("ConnectionError('refused')".into()),
+            ..group("GET", "/cart", vec![request(-2_000, Some(500), Some(0))])
+        }),
+        Record::Users(Users {
+            at_ms: NOW_MS - 1_000,
+            total: 5,
+            by_class: [("Shopper".into(), 5)].into(),
+        }),
+    ];
+    let plan = planned(
+        &config(&[("RELAY_DIMENSION_SETS", "Test;Test,Method,Name")]),
+        records,
+    )
+    .unwrap();
+    assert_legal(&plan);
+    assert_eq!(plan.requests, 4);
+    let endpoint = "Test=checkout,Method=GET,Name=/cart";
+    let expected: BTreeMap<_, _> = [
+        (format!("ResponseTime{{{endpoint}}}"), (3, 4.5)),
+        (format!("Requests{{{endpoint}}}"), (3, 4.0)),
+        (format!("Failures{{{endpoint}}}"), (3, 1.0)),
+        (format!("ResponseSize{{{endpoint}}}"), (3, 17.0)),
+        ("ResponseTime{Test=checkout}".into(), (3, 4.5)),
+        ("Requests{Test=checkout}".into(), (3, 4.0)),
+        ("Failures{Test=checkout}".into(), (3, 1.0)),
+        ("ResponseSize{Test=checkout}".into(), (3, 17.0)),
+        ("Responses{Test=checkout,Status=200}".into(), (2, 3.0)),
+        ("Responses{Test=checkout,Status=ConnectionError}".into(), (1, 1.0)),
+        ("Users{Test=checkout}".into(), (1, 5.0)),
+        ("Users{Test=checkout,UserClass=Shopper}".into(), (1, 5.0)),
+    ]
+    .into();
+    assert_eq!(totals(&plan), expected);
+    let second = NOW_MS / 1000 - 3;
+    let times: Vec<_> = data(&plan)
+        .filter(|datum| datum.metric == Metric::ResponseTime && datum.dimensions.len() == 3)
+        .map(|datum| (datum.timestamp_s - second, datum.values.clone()))
+        .collect();
+    assert_eq!(times, [(0, vec![1.5, 2.5]), (1, vec![0.5])]);
+}
+
+#[test]
+fn many_values_of_one_second_are_split_over_several_data() {
+    let requests = (0..2_000)
+        .map(|n| request(-500, Some(1_000 + n * 37), None))
+        .collect();
+    let plan = planned(
+        &config(&[("RELAY_DIMENSION_SETS", "Test")]),
+        vec![Record::Requests(group("GET", "/", requests))],
+    );
+    let plan = plan.unwrap();
+    assert_legal(&plan);
+    let times: Vec<_> = data(&plan)
+        .filter(|datum| datum.metric == Metric::ResponseTime)
+        .collect();
+    assert!(times.len() > 1);
+    assert!(
+        times[..times.len() - 1]
+            .iter()
+            .all(|datum| datum.values.len() == MAX_VALUES_PER_DATUM)
+    );
+    assert_eq!(times.iter().flat_map(|datum| &datum.counts).sum::<u64>(), 2_000);
+}
+
+#[test]
+fn endpoints_beyond_the_limit_fold_into_one_and_the_busiest_stay() {
+    let mut records: Vec<_> = (0..20)
+        .map(|n| {
+            Record::Requests(group(
+                "GET",
+                &format!("/{n:02}"),
+                vec![request(-10, Some(1_000), Some(1))],
+            ))
+        })
+        .collect();
+    records.push(Record::Requests(group(
+        "GET",
+        "/19",
+        vec![request(-10, Some(1_000), Some(1)); 5],
+    )));
+    let config = config(&[
+        ("RELAY_MAX_ENDPOINTS", "3"),
+        ("RELAY_DIMENSION_SETS", "Method,Name"),
+    ]);
+    let plan = planned(&config, records).unwrap();
+    let requests: BTreeMap<_, _> = totals(&plan)
+        .into_iter()
+        .filter(|(key, _)| key.starts_with("Requests{"))
+        .collect();
+    let expected = [
+        ("/19", "GET", 6.0),
+        ("/00", "GET", 1.0),
+        ("/01", "GET", 1.0),
+        ("(other)", "(other)", 17.0),
+    ]
+    .map(|(name, method, sum)| (format!("Requests{{Method={method},Name={name}}}"), (1, sum)));
+    assert_eq!(requests, expected.into());
+}
+
+#[test]
+fn a_coarser_resolution_is_stored_by_the_minute() {
+    let record = || {
+        Record::Requests(group(
+            "GET",
+            "/",
+            vec![request(-70_000, Some(1), None), request(0, Some(1), None)],
+        ))
+    };
+    let plan = planned(&config(&[("RELAY_RESOLUTION_SECONDS", "60")]), vec![record()]).unwrap();
+    assert!(data(&plan).all(|datum| datum.timestamp_s % 60 == 0 && !datum.high_resolution));
+    let plan = planned(&config(&[("RELAY_RESOLUTION_SECONDS", "30")]), vec![record()]).unwrap();
+    assert!(data(&plan).all(|datum| datum.timestamp_s % 30 == 0 && datum.high_resolution));
+}
+
+#[test]
+fn log_events_tell_what_happened() {
+    let failed = Requests {
+        status: Some(500),
+        error: Some("HTTPError('500')".into()),
+        ..group("GET", "/cart", vec![request(-300, Some(1_234), Some(99))])
+    };
+    let records = || {
+        vec![
+            Record::Requests(Requests {
+                requests: failed.requests.clone(),
+                method: "GET".into(),
+                name: "/cart".into(),
+                status: Some(500),
+                error: failed.error.clone(),
+            }),
+            Record::Requests(group(
+                "GET",
+                "/cart",
+                vec![request(-400, Some(766), None), request(-400, None, None)],
+            )),
+            Record::Event(Event {
+                at_ms: NOW_MS - 900,
+                kind: "test_start".into(),
+                detail: Default::default(),
+            }),
+            Record::Exception(Exception {
+                at_ms: NOW_MS - 1,
+                count: 2,
+                message: "boom".into(),
+                traceback: "File".into(),
+            }),
+        ]
+    };
+    let messages = |variables: &[(&str, &str)]| -> Vec<(i64, String)> {
+        let plan = planned(&config(variables), records()).unwrap();
+        assert_legal(&plan);
+        let events = plan.log_calls.iter().flat_map(|call| &call.events);
+        events
+            .map(|event| (event.timestamp_ms - NOW_MS, event.message.clone()))
+            .collect()
+    };
+    let common = r#""test":"checkout","run":"r1","source":"s1""#;
+    let expected = [
+        (
+            -900,
+            format!(r#"{{"type":"event",{common},"kind":"test_start","detail":{{}}}}"#),
+        ),
+        (
+            -300,
+            format!(
+                r#"{{"type":"request",{common},"method":"GET","name":"/cart","status":500,"error":"HTTPError('500')","response_time_ms":1.234,"response_bytes":99}}"#
+            ),
+        ),
+        (
+            -1,
+            format!(r#"{{"type":"exception",{common},"count":2,"message":"boom","traceback":"File"}}"#),
+        ),
+        (
+            0,
+            format!(
+                r#"{{"type":"summary",{common},"method":"GET","name":"/cart","requests":3,"failures":1,"mean_ms":1.0,"p50_ms":0.766,"p90_ms":1.234,"p95_ms":1.234,"p99_ms":1.234,"max_ms":1.234}}"#
+            ),
+        ),
+    ];
+    assert_eq!(messages(&[]), expected);
+    assert_eq!(messages(&[("RELAY_LOG_REQUESTS", "none")]).len(), 3);
+    assert_eq!(messages(&[("RELAY_LOG_REQUESTS", "all")]).len(), 6);
+    assert_eq!(
+        messages(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_LOG_SAMPLE", "0.0")]).len(),
+        3
+    );
+    assert_eq!(messages(&[("RELAY_LOG_GROUP", "")]).len(), 0);
+}
+
+#[test]
+fn a_sample_takes_its_share_and_always_the_same_requests() {
+    let config = config(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_LOG_SAMPLE", "0.25")]);
+    let record = || {
+        Record::Requests(group(
+            "GET",
+            "/",
+            (0..10_000).map(|n| request(-n, Some(n), None)).collect(),
+        ))
+    };
+    let plan = planned(&config, vec![record()]).unwrap();
+    let sampled = plan.log_calls.iter().map(|call| call.events.len()).sum::<usize>() - 1;
+    assert!((2_300..2_700).contains(&sampled), "{sampled}");
+    assert_eq!(planned(&config, vec![record()]).unwrap(), plan);
+}
+
+#[test]
+fn floods_end_in_an_error_not_in_memory() {
+    let spread = (0..100_001).map(|n| request(-n * 1_000, None, None)).collect();
+    let error = planned(&config(&[]), vec![Record::Requests(group("GET", "/", spread))]).unwrap_err();
+    assert_eq!(error.kind(), "TooManyIntervals");
+    let config = config(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_MAX_BATCH_MB", "1")]);
+    let many = vec![request(0, None, None); 20_000];
+    assert_eq!(
+        planned(&config, vec![Record::Requests(group("GET", "/", many))])
+            .unwrap_err()
+            .kind(),
+        "TooManyLogEvents"
+    );
+}
+
+#[test]
+fn huge_texts_are_cut_in_log_events() {
+    let huge = "\u{1}".repeat(2 << 20);
+    let records = vec![
+        Record::Requests(Requests {
+            error: Some(huge.clone()),
+            ..group(&huge, &huge, vec![request(0, None, None)])
+        }),
+        Record::Exception(Exception {
+            at_ms: NOW_MS,
+            count: 1,
+            message: huge.clone(),
+            traceback: huge.clone(),
+        }),
+        Record::Event(Event {
+            at_ms: NOW_MS,
+            kind: huge.clone(),
+            detail: [("x".to_owned(), huge.into())].into_iter().collect(),
+        }),
+    ];
+    assert_legal(&planned(&config(&[]), records).unwrap());
+}
+
+#[test]
+fn times_outside_cloudwatch_s_window_are_refused_as_a_whole() {
+    let batch = |at_ms| {
+        vec![Record::Requests(group(
+            "GET",
+            "/",
+            vec![request(0, None, None), request(at_ms, None, None)],
+        ))]
+    };
+    let (day, hour) = (24 * 3_600_000, 3_600_000);
+    assert!(planned(&config(&[]), batch(-13 * day)).is_ok());
+    assert!(planned(&config(&[]), batch(hour)).is_ok());
+    let old = planned(&config(&[]), batch(-14 * day)).unwrap_err();
+    assert_eq!(old.kind(), "TimestampTooOld");
+    assert_eq!(
+        old.to_string(),
+        "expected times from 2026-11-07T10:44:00Z to 2026-11-21T12:14:00Z (what CloudWatch accepts now), found \
+         2026-11-07T10:29:00Z to 2026-11-21T10:29:00Z: too old to publish"
+    );
+    assert_eq!(
+        planned(&config(&[]), batch(2 * hour)).unwrap_err().kind(),
+        "TimestampTooNew"
+    );
+    assert_eq!(
+        planned(&config(&[]), batch(i64::MAX - NOW_MS))
+            .unwrap_err()
+            .kind(),
+        "TimestampTooNew"
+    );
+    assert_eq!(
+        planned(&config(&[]), batch(i64::MIN)).unwrap_err().kind(),
+        "TimestampTooOld"
+    );
+}
+
+#[test]
+fn small_log_events_are_packed_up_to_their_number() {
+    let header = Header {
+        test: "t".into(),
+        run: "r".into(),
+        source: "s".into(),
+        ..header()
+    };
+    let config = config(&[("RELAY_LOG_REQUESTS", "all")]);
+    let mut planner = Planner::new(&config, &header);
+    let requests = vec![request(-1, None, None); 12_000];
+    planner
+        .add(Record::Requests(Requests {
+            status: None,
+            ..group("", "", requests)
+        }))
+        .unwrap();
+    let plan = planner.finish(NOW_MS).unwrap();
+    assert_legal(&plan);
+    let sizes: Vec<_> = plan.log_calls.iter().map(|call| call.events.len()).collect();
+    assert_eq!(sizes, [MAX_EVENTS_PER_CALL, 2_001]);
+}
+
+/// Names that cross the limits on length and alphabet.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => (0..400_usize).prop_map(|n| format!("/endpoint/{n}")),
+        1 => any::<String>(),
+        1 => (0..3_usize, 1..2_000_usize).prop_map(|(kind, length)| ["é", "x", " "][kind].repeat(length)),
+    ]
+}
+
+fn one_request() -> impl Strategy<Value = Request> {
+    let time = prop_oneof![4 => (0..60_000_000_i64).prop_map(Some), 1 => any::<i64>().prop_map(Some), 1 => Just(None)];
+    let size =
+        prop_oneof![4 => (0..100_000_i64).prop_map(Some), 1 => any::<i64>().prop_map(Some), 1 => Just(None)];
+    (-40_000..5_000_i64, time, size).prop_map(|(at_ms, time, size)| request(at_ms, time, size))
+}
+
+fn requests() -> impl Strategy<Value = Record> {
+    let status = prop_oneof![
+        (200..600_i64).prop_map(Some),
+        any::<i64>().prop_map(Some),
+        Just(None)
+    ];
+    let error = prop::option::weighted(0.2, name());
+    let many = prop_oneof![4 => 0..20_usize, 1 => 200..3_000_usize];
+    // Few different requests, repeated with other values: generating thousands one by one is slow. They spread over
+    // many seconds, or lie so close that a second has more values than a datum takes.
+    let requests = (prop::collection::vec(one_request(), 1..20), many, any::<bool>());
+    let requests = requests.prop_map(|(some, many, close)| {
+        let vary = |n: usize| {
+            let mut request = some[n % some.len()];
+            let n = n as i64;
+            request.at_ms = if close { NOW_MS - n % 4_000 } else { request.at_ms };
+            request.response_time_us = request.response_time_us.map(|time| time.wrapping_add(n * 79_190));
+            request.response_bytes = request.response_bytes.map(|size| size.wrapping_add(n * 1_013));
+            request
+        };
+        (0..many).map(vary).collect::<Vec<_>>()
+    });
+    (name(), name(), status, error, requests).prop_map(|(method, name, status, error, requests)| {
+        Record::Requests(Requests {
+            method,
+            name,
+            status,
+            error,
+            requests,
+        })
+    })
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let at = || (-200_000_000..5_000_i64).prop_map(|at_ms| NOW_MS + at_ms);
+    prop_oneof![
+        8 => requests(),
+        1 => (at(), any::<u64>(), prop::collection::btree_map(name(), any::<u64>(), 0..150))
+            .prop_map(|(at_ms, total, by_class)| Record::Users(Users { at_ms, total, by_class })),
+        1 => (at(), name(), name()).prop_map(|(at_ms, kind, text)| Record::Event(Event {
+            at_ms, kind, detail: [("text".to_owned(), text.into())].into_iter().collect(),
+        })),
+        1 => (at(), 1..9_u64, name(), name())
+            .prop_map(|(at_ms, count, message, traceback)| Record::Exception(Exception { at_ms, count, message, traceback })),
+    ]
+}
+
+/// What the endpoint metrics of the set `Test` must add up to.
+#[derive(Debug, Default, PartialEq)]
+struct Expected {
+    requests: u64,
+    failures: u64,
+    times: (u64, f64),
+    sizes: (u64, f64),
+    /// Sum of the absolute values: what rounding errors are relative to.
+    scale: (f64, f64),
+    users: u64,
+    events: u64,
+}
+
+fn expected(records: &[Record]) -> Expected {
+    let mut sum = Expected::default();
+    for record in records {
+        match record {
+            Record::Requests(group) => {
+                sum.requests += group.requests.len() as u64;
+                sum.failures += if group.error.is_some() {
+                    group.requests.len() as u64
+                } else {
+                    0
+                };
+                for request in &group.requests {
+                    if let Some(time) = request.response_time_us {
+                        sum.times = (sum.times.0 + 1, sum.times.1 + time as f64 / 1000.0);
+                        sum.scale.0 += (time as f64 / 1000.0).abs();
+                    }
+                    if let Some(size) = request.response_bytes {
+                        sum.sizes = (sum.sizes.0 + 1, sum.sizes.1 + size as f64);
+                        sum.scale.1 += (size as f64).abs();
+                    }
+                }
+            }
+            Record::Users(_) => sum.users += 1,
+            Record::Event(_) | Record::Exception(_) => sum.events += 1,
+        }
+    }
+    sum
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn every_batch_leads_to_legal_calls_that_add_up_to_it(records in prop::collection::vec(record(), 0..40)) {
+        let config = config(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_MAX_ENDPOINTS", "25")]);
+        let expected = expected(&records);
+        let plan = planned(&config, records).unwrap();
+        assert_legal(&plan);
+
+        let totals = totals(&plan);
+        let total = |metric: &str| totals.get(&format!("{metric}{{Test=checkout}}")).copied().unwrap_or_default();
+        prop_assert_eq!(plan.requests, expected.requests);
+        prop_assert_eq!(total("Requests").1, expected.requests as f64);
+        prop_assert_eq!(total("Failures").1, expected.failures as f64);
+        prop_assert_eq!(total("Users").0, expected.users);
+        for (metric, (count, sum), scale) in
+            [("ResponseTime", expected.times, expected.scale.0), ("ResponseSize", expected.sizes, expected.scale.1)]
+        {
+            prop_assert_eq!(total(metric).0, count);
+            prop_assert!((total(metric).1 - sum).abs() <= 1e-9 * scale, "{}: {} or {}", metric, total(metric).1, sum);
+        }
+        // Each set of dimensions, and the statuses, hold every request once.
+        for prefix in ["Requests{Test=checkout,Method=", "Requests{Test=checkout,Run=", "Responses{Test=checkout,Status="] {
+            let sum: f64 = totals.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(_, (_, sum))| sum).sum();
+            prop_assert_eq!(sum, expected.requests as f64, "{}", prefix);
+        }
+        let endpoints = totals.keys().filter(|key| key.starts_with("Requests{Test=checkout,Method=")).count();
+        prop_assert!(endpoints <= 26);
+
+        let logged = |kind: &str| {
+            let prefix = format!(r#"{{"type":"{kind}""#);
+            plan.log_calls.iter().flat_map(|call| &call.events).filter(|event| event.message.starts_with(&prefix)).count()
+        };
+        prop_assert_eq!(logged("request") as u64, expected.requests);
+        prop_assert_eq!((logged("event") + logged("exception")) as u64, expected.events);
+    }
+}
+
+/// The generator above must reach what it is there for.
+#[test]
+fn the_generator_crosses_the_limits() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let strategy = prop::collection::vec(record(), 20..40);
+    let config = config(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_MAX_ENDPOINTS", "25")]);
+    let mut crossed: BTreeMap<&str, bool> = BTreeMap::new();
+    for _ in 0..24 {
+        let records = strategy.new_tree(&mut runner).unwrap().current();
+        let plan = planned(&config, records).unwrap();
+        let mut cross = |limit, reached: bool| *crossed.entry(limit).or_default() |= reached;
+        cross(
+            "data in a call",
+            plan.metric_calls
+                .iter()
+                .any(|call| call.data.len() == MAX_DATA_PER_CALL),
+        );
+        cross(
+            "bytes of a metric call",
+            plan.metric_calls.len() > 1 && plan.metric_calls[0].data.len() < MAX_DATA_PER_CALL,
+        );
+        cross(
+            "values in a datum",
+            data(&plan).any(|datum| datum.values.len() == MAX_VALUES_PER_DATUM),
+        );
+        cross(
+            "length of a name",
+            data(&plan).any(|datum| datum.dimensions.iter().any(|(_, value)| value.len() == 1024)),
+        );
+        cross(
+            "endpoints",
+            data(&plan).any(|datum| datum.dimensions.iter().any(|(_, value)| value == names::OTHER)),
+        );
+        let bytes = |call: &LogCall| {
+            call.events
+                .iter()
+                .map(|event| event.message.len() + 26)
+                .sum::<usize>()
+        };
+        cross(
+            "bytes of a log call",
+            plan.log_calls
+                .iter()
+                .any(|call| bytes(call) > MAX_LOG_CALL_BYTES * 9 / 10),
+        );
+        cross(
+            "span of a log call",
+            plan.log_calls.windows(2).any(|pair| {
+                pair[1].events[0].timestamp_ms - pair[0].events[0].timestamp_ms >= MAX_LOG_CALL_SPAN_MS
+            }),
+        );
+    }
+    let missed: Vec<_> = crossed.into_iter().filter(|(_, reached)| !reached).collect();
+    assert!(missed.is_empty(), "never reached: {missed:?}");
+}
