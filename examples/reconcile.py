@@ -1,14 +1,14 @@
 """A run's numbers twice, as Locust counted them and as CloudWatch shows them, and whether they agree.
 
-Requests and failures must agree to the last one. Percentiles are not compared: CloudWatch's come from every response
-time, Locust's from times that it rounded.
+Requests and failures must agree to the last one. Percentiles are not compared: CloudWatch's come from every
+response time, Locust's from times that it rounded.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import islice
@@ -73,11 +73,18 @@ def nearest_rank(counts: Mapping[int, int], percent: float) -> int | None:
     return None
 
 
+class Series(NamedTuple):
+    """A metric of one set of dimensions, and what is asked of it: Sum, SampleCount, Average, p99 …"""
+
+    metric: str
+    statistic: str
+    dimensions: tuple[tuple[str, str], ...]
+
+
 def from_cloudwatch(
     client: CloudWatchClient, namespace: str, test: str, start: datetime, end: datetime
 ) -> dict[Endpoint, Numbers]:
     """What CloudWatch shows of a test between two moments, by endpoint."""
-    endpoints = list(published_endpoints(client, namespace, test))
     asked = [
         ("Requests", "Sum"),
         ("Failures", "Sum"),
@@ -85,15 +92,12 @@ def from_cloudwatch(
         ("ResponseTime", "Average"),
     ]
     asked += [("ResponseTime", f"p{percent}") for percent in PERCENTILES]
-    series = {
-        (endpoint, metric, statistic): dimensions
-        for endpoint, dimensions in endpoints
-        for metric, statistic in asked
-    }
+    endpoints = published_endpoints(client, namespace, test)
+    series = [Series(*question, dimensions) for dimensions in endpoints.values() for question in asked]
     values = totals(client, namespace, series, start, end)
     result = {}
-    for endpoint, _ in endpoints:
-        value = {question: values.get((endpoint, *question)) for question in asked}
+    for endpoint, dimensions in endpoints.items():
+        value = {question: values.get(Series(*question, dimensions)) for question in asked}
         result[endpoint] = Numbers(
             requests=round(value["Requests", "Sum"] or 0),
             failures=round(value["Failures", "Sum"] or 0),
@@ -104,34 +108,34 @@ def from_cloudwatch(
     return result
 
 
+def published_requests(client: CloudWatchClient, namespace: str, test: str, start: datetime) -> int:
+    """All requests of a test that CloudWatch has since `start`."""
+    series = Series("Requests", "Sum", (("Test", test),))
+    return round(sum(totals(client, namespace, [series], start, datetime.now(timezone.utc)).values()))
+
+
 def published_endpoints(
     client: CloudWatchClient, namespace: str, test: str
-) -> Iterator[tuple[Endpoint, dict[str, str]]]:
-    """The endpoints of a test that CloudWatch lists, with their dimensions."""
+) -> dict[Endpoint, tuple[tuple[str, str], ...]]:
+    """The endpoints of a test that CloudWatch lists, each with its dimensions."""
     pages = client.get_paginator("list_metrics").paginate(
         Namespace=namespace, MetricName="Requests", Dimensions=[{"Name": "Test", "Value": test}]
     )
+    found = {}
     for page in pages:
         for metric in page["Metrics"]:
             dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
             if dimensions.keys() == DIMENSIONS:
-                yield Endpoint(dimensions["Method"], dimensions["Name"]), dimensions
-
-
-Series = tuple[Endpoint, str, str]
-"""Endpoint, metric and statistic."""
+                found[Endpoint(dimensions["Method"], dimensions["Name"])] = tuple(dimensions.items())
+    return found
 
 
 def totals(
-    client: CloudWatchClient,
-    namespace: str,
-    series: Mapping[Series, Mapping[str, str]],
-    start: datetime,
-    end: datetime,
+    client: CloudWatchClient, namespace: str, series: Iterable[Series], start: datetime, end: datetime
 ) -> dict[Series, float]:
-    """Each series' statistic over the whole time; those that have no data are left out."""
+    """Each series' statistic over the whole time; series without data are left out."""
     first, period = covering_period(start, end)
-    rest = iter(series.items())
+    rest = iter(series)
     values: dict[Series, float] = {}
     while chunk := list(islice(rest, MAX_QUERIES)):
         queries: list[MetricDataQueryTypeDef] = [
@@ -141,13 +145,13 @@ def totals(
                     "Metric": {
                         "Namespace": namespace,
                         "MetricName": metric,
-                        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+                        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions],
                     },
                     "Period": period,
                     "Stat": statistic,
                 },
             }
-            for number, ((_, metric, statistic), dimensions) in enumerate(chunk)
+            for number, (metric, statistic, dimensions) in enumerate(chunk)
         ]
         pages = client.get_paginator("get_metric_data").paginate(
             MetricDataQueries=queries,
@@ -157,15 +161,15 @@ def totals(
         for page in pages:
             for result in page["MetricDataResults"]:
                 for value in result["Values"]:
-                    values[chunk[int(result["Id"][1:])][0]] = value
+                    values[chunk[int(result["Id"][1:])]] = value
     return values
 
 
 def covering_period(start: datetime, end: datetime) -> tuple[int, int]:
-    """The shortest CloudWatch period that holds all of a time: its first second and its length in seconds.
+    """The shortest CloudWatch period that holds all of a time: first second, and length in seconds.
 
-    Percentiles of several periods cannot be put together, so all must lie in one. Periods begin at multiples of
-    their length.
+    Percentiles of several periods cannot be put together, so all must lie in one. Periods begin at multiples
+    of their length.
     """
     period = 60
     while start.timestamp() // period != end.timestamp() // period:

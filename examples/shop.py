@@ -9,8 +9,12 @@ import argparse
 import json
 import random
 import signal
-from collections.abc import Callable, Iterable
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -85,6 +89,23 @@ class Shop:
         return answer(start_response, "200 OK", body)
 
 
+@contextmanager
+def running(seed: int = 0) -> Iterator[str]:
+    """Serves the shop from a process of its own; gives its address."""
+    command = [sys.executable, "-m", "examples.shop", "--seed", str(seed)]
+    folder = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = process.stdout.readline().strip() if process.stdout else ""
+            if not address:
+                raise RuntimeError(
+                    f"expected the shop to say its address, found it ended: {' '.join(command)}"
+                )
+            yield address
+        finally:
+            process.terminate()
+
+
 def answer(start_response: StartResponse, status: str, body: dict[str, object]) -> list[bytes]:
     """Starts a response and returns its body as JSON."""
     content = json.dumps(body).encode()
@@ -106,7 +127,7 @@ def main() -> None:
     server.start()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, server.stop)
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)  # noqa: T201 (the address is the output)
+    print(f"http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 
 

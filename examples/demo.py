@@ -1,0 +1,276 @@
+"""The whole way on one machine: Locust, the hook, S3, the relay, CloudWatch.
+
+Starts local AWS, deploys template.yaml into it, puts the sample shop under load, lets the compiled relay publish
+what comes, and compares CloudWatch's numbers with Locust's own. Ends with an error when they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from examples import shop
+from examples.reconcile import (
+    PERCENTILES,
+    Endpoint,
+    Numbers,
+    differences,
+    from_cloudwatch,
+    from_locust,
+    published_requests,
+)
+from local_aws import LocalAws
+
+ROOT = Path(__file__).parents[1]
+RELAY = ROOT / "target" / "debug" / "locust-cloudwatch-relay"
+TEST = "shop"
+NAMESPACE = "Locust"
+DRAIN_SECONDS = 60
+"""How long the relay may take for what is left when Locust has ended."""
+GRACE_SECONDS = 60
+"""How long Locust may take to start and to end, beside the time of the run."""
+
+
+def main() -> int:
+    """Runs the demo; 0 when all numbers agree."""
+    options = parse(sys.argv[1:])
+    options.output.mkdir(parents=True, exist_ok=True)
+    with LocalAws() as aws, shop.running(options.seed) as host:
+        stack = aws.deploy(ROOT / "template.yaml", {"Namespace": NAMESPACE}, name="demo")
+        print(f"local AWS at {aws.endpoint_url}, the shop at {host}, results to {stack.outputs['RelayTo']}")
+        uploader = create_role(aws, "load-generator", stack.outputs["UploaderPolicyArn"])
+        with aws.run_function(
+            stack, "RelayFunction", command=[str(options.relay)], concurrency=2
+        ) as function:
+            start = datetime.now(timezone.utc)
+            command = locust_command(options, host, stack.outputs["RelayTo"])
+            environment = {**os.environ, **aws.environment(role_arn=uploader)}
+            progress = Progress(aws, function, start)
+            code = run(command, environment, options, progress)
+            if code:
+                log = options.output / "locust.log"
+                print(f"Locust ended with code {code}; the end of {log}:", *tail(log), sep="\n  ")
+                return 1
+            function.wait_idle(timeout=DRAIN_SECONDS)
+            progress.show(final=True)
+        end = datetime.now(timezone.utc)
+        failed = undelivered(aws, stack.outputs["OnFailureQueueUrl"])
+        locust = from_locust(options.output / "locust.json")
+        cloudwatch = from_cloudwatch(aws.client("cloudwatch"), NAMESPACE, TEST, start, end)
+    print_table(locust, cloudwatch)
+    problems = failed + differences(locust, cloudwatch)
+    if not locust:
+        problems.append("Locust counted no request at all")
+    path = options.output / "summary.json"
+    path.write_text(json.dumps(summary(locust, cloudwatch, problems), indent=2) + "\n")
+    if problems:
+        print("\nThe numbers do not agree:", *problems, sep="\n  ")
+        return 1
+    print(f"\nCloudWatch and Locust agree on every request. The numbers are in {path}.")
+    return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Reads and checks the options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--run-time", type=number(1, 3600), default=30, help="seconds of load (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--users", type=number(1, 1000), default=60, help="simulated users (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--processes", type=number(1, 16), default=2, help="Locust workers (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--flush-seconds",
+        type=number(1, 60),
+        default=5,
+        help="seconds between batches (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the shop's times and failures")
+    parser.add_argument("--relay", type=Path, default=RELAY, help="compiled relay (default: target/debug)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "target" / "demo",
+        help="folder of the results (default: target/demo)",
+    )
+    options = parser.parse_args(arguments)
+    if not os.access(options.relay, os.X_OK):
+        parser.error(
+            f"expected the compiled relay at {options.relay}, found none: run `cargo build`, or say --relay"
+        )
+    return options
+
+
+def number(least: int, most: int) -> Any:
+    """An option's type: a whole number within limits."""
+
+    def parse_number(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {least} to {most}, found {text!r}"
+            )
+        return int(text)
+
+    return parse_number
+
+
+def create_role(aws: LocalAws, name: str, policy_arn: str) -> str:
+    """A role for the load generators that holds this policy and nothing else; its ARN."""
+    iam = aws.client("iam")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    iam.attach_role_policy(RoleName=name, PolicyArn=policy_arn)
+    return str(role["Arn"])
+
+
+def locust_command(options: argparse.Namespace, host: str, relay_to: str) -> list[str]:
+    """Locust with the hook, started as on a load generator."""
+    return [
+        *(sys.executable, "-m", "locust_hook", "run", "--headless"),
+        *("--locustfile", str(ROOT / "examples" / "locustfile.py"), "--host", host),
+        *("--users", str(options.users), "--spawn-rate", str(options.users)),
+        *("--run-time", f"{options.run_time}s", "--processes", str(options.processes)),
+        # The shop fails on purpose, which is no failure of the demo.
+        *("--exit-code-on-error", "0"),
+        *("--only-summary", "--json-file", str(options.output / "locust")),
+        *("--relay-to", relay_to, "--relay-test", TEST),
+        *("--relay-flush-seconds", str(options.flush_seconds)),
+        *("--relay-spool", str(options.output / "spool")),
+    ]
+
+
+def run(
+    command: list[str], environment: dict[str, str], options: argparse.Namespace, progress: Progress
+) -> int:
+    """Runs Locust to its end, with its output in a file and the progress on the screen; its exit code."""
+    with (
+        open(options.output / "locust.log", "w") as log,
+        subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT) as locust,
+    ):
+        limit = time.monotonic() + options.run_time + GRACE_SECONDS
+        while True:
+            try:
+                return locust.wait(timeout=1)
+            except subprocess.TimeoutExpired:
+                progress.show()
+            if time.monotonic() > limit:
+                locust.kill()
+                raise TimeoutError(f"Locust did not end within {GRACE_SECONDS} s after the run's time")
+
+
+class Progress:
+    """How far the run is: one line, written over on a terminal, otherwise written anew every few seconds."""
+
+    PLAIN_INTERVAL = 5.0
+
+    def __init__(self, aws: LocalAws, function: Function, start: datetime) -> None:
+        """Counts from `start` on."""
+        self.aws, self.function, self.start = aws, function, start
+        self.cloudwatch = aws.client("cloudwatch")
+        self.terminal = sys.stdout.isatty()
+        self.next_plain = 0.0
+
+    def show(self, *, final: bool = False) -> None:
+        """Writes where things are now; `final` ends the line."""
+        seconds = (datetime.now(timezone.utc) - self.start).total_seconds()
+        if not self.terminal and not final and seconds < self.next_plain:
+            return
+        self.next_plain = seconds + self.PLAIN_INTERVAL
+        uploaded = sum(call.status == 200 for call in self.aws.calls.of("s3", "PutObject"))
+        relayed = sum(invocation.outcome == "success" for invocation in self.function.invocations)
+        requests = published_requests(self.cloudwatch, NAMESPACE, TEST, self.start)
+        batches = f"{uploaded:4} batches in S3  {relayed:4} relayed"
+        line = f"{seconds:4.0f} s  {batches}  {requests:8,} requests in CloudWatch"
+        before, after = ("\r", "\x1b[K") if self.terminal else ("", "\n")
+        print(f"{before}{line}{after}", end="\n" if self.terminal and final else "", flush=True)
+
+
+def undelivered(aws: LocalAws, queue_url: str) -> list[str]:
+    """One line for each event that the relay gave up on, with its error."""
+    sqs = aws.client("sqs")
+    lines = []
+    while messages := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages", []):
+        for message in messages:
+            record = json.loads(message["Body"])
+            lines.append(f"not delivered: {record['responsePayload']['errorMessage']}")
+            sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+    return lines
+
+
+def print_table(locust: dict[Endpoint, Numbers], cloudwatch: dict[Endpoint, Numbers]) -> None:
+    """One line per endpoint; of each pair of columns the first is CloudWatch's, the second Locust's."""
+    columns = ["requests", "failures", *(f"p{percent} ms" for percent in PERCENTILES)]
+    rows = [["", *(cell for column in columns for cell in (column, ""))]]
+    rows.append(["endpoint", *["CloudWatch", "Locust"] * len(columns)])
+    for endpoint in sorted(locust.keys() | cloudwatch.keys()):
+        cells = [" ".join(endpoint)]
+        values = [cell_texts(numbers.get(endpoint)) for numbers in (cloudwatch, locust)]
+        rows.append(cells + [text for pair in zip(*values, strict=True) for text in pair])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    print()
+    for first, *rest in rows:
+        print(
+            first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
+        )
+
+
+def cell_texts(numbers: Numbers | None) -> list[str]:
+    """The columns of one endpoint; a dash where there is no number."""
+    if numbers is None:
+        return ["-"] * (2 + len(PERCENTILES))
+    times = (numbers.percentiles[percent] for percent in PERCENTILES)
+    return [
+        f"{numbers.requests:,}",
+        f"{numbers.failures:,}",
+        *("-" if t is None else f"{t:,.1f}" for t in times),
+    ]
+
+
+def summary(
+    locust: dict[Endpoint, Numbers], cloudwatch: dict[Endpoint, Numbers], problems: list[str]
+) -> dict[str, Any]:
+    """The content of summary.json; percentiles are in milliseconds."""
+    nothing = Numbers(0, 0, 0, None, dict.fromkeys(PERCENTILES))
+    endpoints = []
+    for endpoint in sorted(locust.keys() | cloudwatch.keys()):
+        counted, shown = locust.get(endpoint, nothing), cloudwatch.get(endpoint, nothing)
+        endpoints.append(
+            {
+                **endpoint._asdict(),
+                "locust": {"requests": counted.requests, "failures": counted.failures},
+                "cloudwatch": {
+                    "requests": shown.requests,
+                    "failures": shown.failures,
+                    **{f"p{percent}": shown.percentiles[percent] for percent in PERCENTILES},
+                },
+            }
+        )
+    return {"reconciled": not problems, "problems": problems, "endpoints": endpoints}
+
+
+def tail(path: Path, lines: int = 20) -> list[str]:
+    """The last lines of a text file."""
+    return path.read_text(errors="replace").splitlines()[-lines:]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
