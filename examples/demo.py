@@ -1,7 +1,7 @@
 """The whole way on one machine: Locust, the hook, S3, the relay, CloudWatch.
 
-Starts local AWS, deploys template.yaml into it, puts the sample shop under load, lets the compiled relay publish
-what comes, and compares CloudWatch's numbers with Locust's own. Ends with an error when they differ.
+Starts local AWS, deploys template.yaml into it, puts the sample shop under load, lets the compiled relay
+publish what comes, and compares CloudWatch's numbers with Locust's own. Ends with an error when they differ.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from examples.reconcile import (
     from_locust,
     published_requests,
 )
-from local_aws import LocalAws
+from local_aws import Function, LocalAws
 
 ROOT = Path(__file__).parents[1]
 RELAY = ROOT / "target" / "debug" / "locust-cloudwatch-relay"
@@ -196,7 +196,7 @@ class Progress:
             return
         self.next_plain = seconds + self.PLAIN_INTERVAL
         uploaded = sum(call.status == 200 for call in self.aws.calls.of("s3", "PutObject"))
-        relayed = sum(invocation.outcome == "success" for invocation in self.function.invocations)
+        relayed = sum(invocation.status == "succeeded" for invocation in self.function.invocations)
         requests = published_requests(self.cloudwatch, NAMESPACE, TEST, self.start)
         batches = f"{uploaded:4} batches in S3  {relayed:4} relayed"
         line = f"{seconds:4.0f} s  {batches}  {requests:8,} requests in CloudWatch"

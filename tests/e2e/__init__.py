@@ -1,0 +1,1 @@
+"""End to end: the real Locust, the hook, the compiled relay, local AWS."""
