@@ -77,7 +77,7 @@ def run_locust(
     leader = [
         *common, "--headless", "--only-summary", "--exit-code-on-error", "0",
         *("--users", str(users), "--spawn-rate", "100", "--run-time", f"{RUN_SECONDS}s"),
-        *("--json-file", str(folder / "locust")),
+        *("--json-file", str(folder / "locust"), "--csv", str(folder / "locust")),
         *("--relay-to", cloud.relay_to, "--relay-test", test, "--relay-flush-seconds", "2"),
         *("--relay-spool", str(folder / "spool")),
     ]  # fmt: skip
