@@ -61,6 +61,8 @@ class LocalAws:
         self._functions: dict[str, Function] = {}
         self._backlog: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
+        self._session = boto3.Session(region_name=region)
+        self._session_lock = threading.Lock()
         self._files: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> LocalAws:
@@ -142,13 +144,15 @@ class LocalAws:
     def client(self, service: str, role_arn: str | None = None, **options: Any) -> Any:
         """A boto3 client as root, or in a session of `role_arn`; `options` go to boto3."""
         keys = self._credentials(role_arn)
-        session = boto3.Session(
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-            aws_session_token=keys.get("AWS_SESSION_TOKEN"),
-            region_name=self.region,
-        )
-        return session.client(service, endpoint_url=self.endpoint_url, **options)  # type: ignore[call-overload]
+        with self._session_lock:  # sessions are not safe for threads; one keeps the parsed service models
+            return self._session.client(  # type: ignore[call-overload]
+                service,
+                endpoint_url=self.endpoint_url,
+                aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+                aws_session_token=keys.get("AWS_SESSION_TOKEN"),
+                **options,
+            )
 
     def deploy(self, template: Path, parameters: Mapping[str, Any] | None = None, name: str = "relay") -> Stack:
         """Deploy a SAM template as stack `name`; what cannot be deployed raises `TemplateError`."""

@@ -81,8 +81,13 @@ class Environment:
     """Runs invocations one after the other; starts the process when there is none."""
 
     def __init__(
-        self, settings: FunctionSettings, command: Sequence[str], environment: Callable[[], Mapping[str, str]]
+        self,
+        settings: FunctionSettings,
+        command: Sequence[str],
+        environment: Callable[[], Mapping[str, str]],
+        on_pickup: Callable[[Invocation], None],
     ) -> None:
+        self._on_pickup = on_pickup
         self._settings = settings
         self._command = list(command)
         self._environment = environment
@@ -234,6 +239,7 @@ class Environment:
             self._deadline_ms = int((time.time() + self._settings.timeout) * 1000)
             self._changed.notify_all()
             invocation = self._running
+            self._on_pickup(invocation)
             headers = [
                 ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
                 ("Lambda-Runtime-Deadline-Ms", str(self._deadline_ms)),

@@ -18,6 +18,7 @@ from local_aws.functions.environment import Environment
 from local_aws.functions.invocation import Attempt, FunctionSettings, Invocation
 
 MAX_QUEUED = 100_000
+_ENDED = ("succeeded", "failed")
 
 
 class Function:
@@ -52,7 +53,7 @@ class Function:
         self._outstanding = 0
         self._timers: set[threading.Timer] = set()
         self._closed = False
-        self._environments = [Environment(settings, command, environment) for _ in range(concurrency)]
+        self._environments = [Environment(settings, command, environment, self._on_pickup) for _ in range(concurrency)]
         self._workers = [threading.Thread(target=self._work, args=(e,), daemon=True) for e in self._environments]
         for worker in self._workers:
             worker.start()
@@ -66,10 +67,7 @@ class Function:
     def invoke(self, event: Any, timeout: float | None = None) -> Invocation:
         """Invoke synchronously: no retries. Returns when the function has answered or failed."""
         invocation = self._accept(event, "sync")
-        limit = timeout or self.settings.timeout + 60
-        with self._changed:
-            if not self._changed.wait_for(lambda: invocation.status in ("succeeded", "failed"), limit):
-                raise TimeoutError(f"expected an answer of {self.settings.name} in {limit} s, found none")
+        self._wait(lambda: invocation.status in _ENDED, "an answer", timeout or self.settings.timeout + 60)
         return invocation
 
     def invoke_async(self, event: Any) -> Invocation:
@@ -78,10 +76,21 @@ class Function:
 
     def wait_idle(self, timeout: float = 60) -> None:
         """Block until no invocation is queued, running or waiting for a retry."""
+        self._wait(lambda: self._outstanding == 0, "no event left", timeout)
+
+    def wait_working(self, timeout: float = 60) -> None:
+        """Block until a process has picked up an event and works on it."""
+        self._wait(lambda: any(i.status == "running" for i in self._invocations), "an event at work", timeout)
+
+    def wait_attempts(self, invocation: Invocation, attempts: int, timeout: float = 60) -> None:
+        """Block until `attempts` tries at an event are over."""
+        self._wait(lambda: len(invocation.attempts) >= attempts, f"{attempts} attempts", timeout)
+
+    def _wait(self, condition: Callable[[], bool], what: str, timeout: float) -> None:
         with self._changed:
-            if not self._changed.wait_for(lambda: self._outstanding == 0, timeout):
-                open_ones = [(i.request_id, i.status) for i in self._invocations if i.status not in _ENDED]
-                raise TimeoutError(f"expected {self.settings.name} idle in {timeout} s, found {open_ones[:10]}")
+            if not self._changed.wait_for(condition, timeout):
+                found = [(i.request_id, i.status) for i in self._invocations if i.status not in _ENDED][:10]
+                raise TimeoutError(f"{self.settings.name}: expected {what} in {timeout} s, found {found}")
 
     def kill(self) -> None:
         """Kill all of the function's processes; what they work on fails with Runtime.ExitError."""
@@ -121,14 +130,17 @@ class Function:
         self._queue.put(invocation)
         return invocation
 
+    def _on_pickup(self, invocation: Invocation) -> None:
+        with self._changed:
+            invocation.status = "running"
+            self._changed.notify_all()
+
     def _work(self, environment: Environment) -> None:
         while (invocation := self._queue.get()) is not None and not self._closed:
             age = (self._clock.now() - invocation.accepted).total_seconds()
             if invocation.kind == "async" and age > self.settings.max_age:
                 self._fail(invocation, "EventAgeExceeded")
                 continue
-            with self._changed:
-                invocation.status = "running"
             attempt = environment.invoke(invocation)
             self._ship_logs(attempt.log)
             if not self._closed:
@@ -137,7 +149,9 @@ class Function:
     def _settle(self, invocation: Invocation, attempt: Attempt) -> None:
         with self._changed:
             invocation.attempts.append(attempt)
+            invocation.status = "queued"
             tries = len(invocation.attempts)
+            self._changed.notify_all()
         if attempt.outcome == "success":
             self._end(invocation, "succeeded")
         elif invocation.kind == "sync":
@@ -149,10 +163,10 @@ class Function:
 
     def _retry(self, invocation: Invocation, wait: float) -> None:
         with self._changed:
-            invocation.status = "waiting"
             if self._closed:
                 return
             if wait > 0:
+                invocation.status = "waiting"
                 timer = threading.Timer(wait, self._queue.put, (invocation,))
                 timer.daemon = True
                 self._timers = {t for t in self._timers if t.is_alive()} | {timer}
@@ -195,5 +209,3 @@ class Function:
             self._outstanding -= 1
             self._changed.notify_all()
 
-
-_ENDED = ("succeeded", "failed")
