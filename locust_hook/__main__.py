@@ -1,0 +1,37 @@
+"""`python -m locust_hook <command>`."""
+
+from __future__ import annotations
+
+import sys
+
+USAGE = """\
+usage: python -m locust_hook <command> [options]
+
+  run <any locust options>   run Locust with the hook attached, without a change to the locustfile
+"""
+
+
+def run(arguments: list[str]) -> None:
+    """Runs Locust's own command line with the hook attached."""
+    import locust.main
+
+    from .attach import attach
+
+    attach()
+    sys.argv = ["locust", *arguments]
+    locust.main.main()  # type: ignore[no-untyped-call]
+
+
+def main(arguments: list[str]) -> None:
+    """Runs a command; exits with 2 when there is no such command."""
+    match arguments:
+        case ["run", *rest]:
+            run(rest)
+        case ["-h" | "--help"]:
+            print(USAGE)  # noqa: T201
+        case _:
+            sys.exit(f"{USAGE}\nexpected a command, found {' '.join(arguments[:1]) or 'none'}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

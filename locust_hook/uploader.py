@@ -1,0 +1,216 @@
+"""Brings sealed batches to their destination, oldest first, for as long as it takes."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gevent
+from gevent.event import Event
+
+from .destination import Address, Bucket, Destination, UploadError, connect
+from .spool import MAX_MEMORY, Orphan, Sealed, Spool
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+"""Pauses between attempts double from the first to the longest; each lasts from a half to the whole of
+that."""
+
+
+@dataclass
+class Totals:
+    """What became of this process's batches."""
+
+    batches: int = 0
+    requests: int = 0
+    bytes: int = 0
+    lost_batches: int = 0
+    lost_requests: int = 0
+
+
+class Uploader:
+    """One greenlet that uploads; S3 being away only makes the spool grow.
+
+    It runs on Locust's own event loop with cooperative sockets: boto3 in a native thread would compete for
+    the GIL and stall the loop for longer than its own two milliseconds per batch.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        connect: Callable[[Address], Destination] = connect,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Uploads what `spool` seals to the destinations that `connect` makes."""
+        self.spool = spool
+        self.totals = Totals()
+        self._connect = connect
+        self._clock = clock
+        self._queue: deque[Sealed] = deque()
+        self._left: deque[Sealed] = deque()
+        self._orphans: list[Orphan] = []
+        self._destinations: dict[str, Destination] = {}
+        self._current: Sealed | None = None
+        self._memory = 0
+        self._failing_since: dict[str, float] = {}
+        self._wake = Event()
+        self._hurry = Event()
+        self._drained = Event()
+        self._drained.set()
+        self._greenlet: gevent.Greenlet[[], None] | None = None
+
+    def destination(self, to: str) -> Destination:
+        """The destination at the address `to`, made once."""
+        if to not in self._destinations:
+            self._destinations[to] = self._connect(Address.parse(to))
+        return self._destinations[to]
+
+    def prepare(self) -> None:
+        """Connects to this run's destination; when that fails, the uploads will say so."""
+        destination = self.destination(self.spool.to)
+        if isinstance(destination, Bucket):
+            try:
+                destination.connect()
+            except UploadError as error:
+                self._failed(self.spool.to, error)
+
+    def region(self) -> str | None:
+        """The AWS region of this run's destination, if it is in AWS and reachable."""
+        destination = self._destinations.get(self.spool.to)
+        return destination.region if isinstance(destination, Bucket) else None
+
+    def start(self) -> None:
+        """Starts uploading, this process's batches first, then those of processes that died."""
+        self._greenlet = gevent.spawn(self._run)
+
+    def add(self, sealed: Sealed) -> None:
+        """Queues a batch."""
+        self.totals.batches += 1
+        self.totals.requests += sealed.requests
+        self.totals.bytes += sealed.size
+        if sealed.path is None:
+            self._memory += sealed.size
+        self._queue.append(sealed)
+        self._drained.clear()
+        self._wake.set()
+
+    def trim(self, excess: int) -> None:
+        """Drops this process's oldest batches: `excess` bytes from the disk, and what memory must not
+        hold."""
+        while excess > 0 and (oldest := self._oldest(on_disk=True)) is not None:
+            excess -= oldest.size
+            self._lose(oldest, f"the spool {self.spool.root} is full ({self.spool.limit // 2**20} MB)")
+        while self._memory > MAX_MEMORY and (oldest := self._oldest(on_disk=False)) is not None:
+            self._lose(oldest, f"the spool {self.spool.root} cannot be written ({self.spool.error})")
+
+    def _oldest(self, *, on_disk: bool) -> Sealed | None:
+        for sealed in self._queue:
+            if sealed is not self._current and (sealed.path is not None) == on_disk:
+                return sealed
+        return None
+
+    def _lose(self, sealed: Sealed, why: str) -> None:
+        self._queue.remove(sealed)
+        self._forget(sealed)
+        if self.totals.lost_batches == 0:
+            logger.error("relay: %s: the oldest batches are being lost", why)
+        self.totals.lost_batches += 1
+        self.totals.lost_requests += sealed.requests
+
+    def _forget(self, sealed: Sealed) -> None:
+        sealed.forget()
+        if sealed.path is None:
+            self._memory -= sealed.size
+
+    def adopt(self) -> None:
+        """Queues what processes that died left under the same root."""
+        batches = requests = 0
+        for orphan in self.spool.adopt():
+            try:
+                left = orphan.batches()
+                for sealed in left:
+                    Address.parse(sealed.to)
+            except (OSError, ValueError) as error:
+                logger.warning("relay: left alone: %s", error)
+                orphan.release()
+                continue
+            self._orphans.append(orphan)
+            self._left.extend(left)
+            batches += len(left)
+            requests += sum(sealed.requests for sealed in left)
+        if batches:
+            logger.info(
+                "relay: uploading %d batches (%d requests) left by earlier processes", batches, requests
+            )
+            self._drained.clear()
+            self._wake.set()
+
+    @property
+    def waiting(self) -> list[Sealed]:
+        """This process's batches that are not stored yet."""
+        return list(self._queue)
+
+    def drain(self, deadline: float) -> bool:
+        """Waits until everything is stored or the clock says `deadline`; True when everything is stored."""
+        self._hurry.set()
+        return bool(self._drained.wait(max(0.0, deadline - self._clock())))
+
+    def close(self) -> None:
+        """Stops uploading; what waits stays in the spool for the next process."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+        for orphan in self._orphans:
+            orphan.close()
+        self._orphans.clear()
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._queue or self._left:
+                waiting = self._queue or self._left
+                sealed = self._current = waiting[0]
+                try:
+                    self._upload(sealed)
+                except UploadError as error:
+                    self._failed(sealed.to, error)
+                    self._current = None
+                    if self._hurry.wait(random.uniform(pause / 2, pause)):  # noqa: S311  # not a secret
+                        pause = FIRST_PAUSE_SECONDS
+                        self._hurry.clear()
+                    else:
+                        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                else:
+                    self._current = None
+                    pause = FIRST_PAUSE_SECONDS
+                    waiting.remove(sealed)
+                    self._forget(sealed)
+            self._drained.set()
+
+    def _upload(self, sealed: Sealed) -> None:
+        try:
+            data = sealed.read()
+        except OSError as error:
+            raise UploadError(f"cannot read {sealed.path}: {error}") from error
+        if data is None:
+            logger.error(
+                "relay: %s is gone from the spool: %d requests are lost", sealed.path, sealed.requests
+            )
+            self.totals.lost_batches += 1
+            self.totals.lost_requests += sealed.requests
+            return
+        self.destination(sealed.to).put(sealed.key, data)
+        if (since := self._failing_since.pop(sealed.to, None)) is not None:
+            logger.info("relay: uploads to %s work again after %.0f s", sealed.to, self._clock() - since)
+
+    def _failed(self, to: str, error: UploadError) -> None:
+        if to not in self._failing_since:
+            self._failing_since[to] = self._clock()
+            logger.warning("relay: cannot upload, batches wait in %s: %s", self.spool.root, error)
