@@ -3,7 +3,9 @@
 //! A value that does not parse stops the start and names its variable; an empty value means "not set", because a
 //! template parameter left empty arrives as an empty string.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -80,6 +82,8 @@ pub struct Config {
     pub max_endpoints: usize,
     /// Key prefix of the ledger's objects.
     pub ledger_prefix: String,
+    /// How long an attempt has a batch for itself without a sign of life.
+    pub lease: Duration,
     /// Largest batch that is read, in bytes after decompression.
     pub max_batch_bytes: u64,
 }
@@ -150,11 +154,34 @@ impl Config {
                 "ledger/",
                 ledger_prefix,
             )?,
+            lease: parse("RELAY_LEASE_SECONDS", read("RELAY_LEASE_SECONDS"), "45", |text| {
+                number(text, 1, 900).map(Duration::from_secs)
+            })?,
             max_batch_bytes: parse("RELAY_MAX_BATCH_MB", read("RELAY_MAX_BATCH_MB"), "256", |text| {
                 number::<u64>(text, 1, 4096).map(|megabytes| megabytes << 20)
             })?,
         })
     }
+}
+
+/// The settings that decide what a plan looks like.
+const PLAN_VARIABLES: [&str; 8] = [
+    "RELAY_NAMESPACE",
+    "RELAY_LOG_GROUP",
+    "RELAY_RESOLUTION_SECONDS",
+    "RELAY_DIMENSION_SETS",
+    "RELAY_LOG_REQUESTS",
+    "RELAY_LOG_SAMPLE",
+    "RELAY_MAX_ENDPOINTS",
+    "RELAY_MAX_BATCH_MB",
+];
+
+/// The settings that decide what a plan looks like, as [`Config::read`] takes them; unset ones are left out.
+pub fn plan_settings(variable: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
+    let set = PLAN_VARIABLES
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
+    set.filter(|(_, value)| !value.is_empty()).collect()
 }
 
 /// Parses `value`, or the setting's default; `parser` fails with what it expected.
@@ -316,7 +343,36 @@ mod tests {
         assert_eq!(config.log_sample, 1.0);
         assert_eq!(config.max_endpoints, 200);
         assert_eq!(config.ledger_prefix, "ledger/");
+        assert_eq!(config.lease, Duration::from_secs(45));
         assert_eq!(config.max_batch_bytes, 256 * 1024 * 1024);
+    }
+
+    #[test]
+    fn the_settings_of_a_plan_make_the_same_plan_again() {
+        let variables = [
+            ("RELAY_DIMENSION_SETS", "Test"),
+            ("RELAY_LOG_SAMPLE", "0.5"),
+            ("RELAY_LOG_GROUP", ""),
+            ("RELAY_LEASE_SECONDS", "9"),
+        ];
+        let settings = plan_settings(|name| {
+            variables
+                .iter()
+                .find(|(variable, _)| *variable == name)
+                .map(|(_, value)| (*value).to_owned())
+        });
+        assert_eq!(
+            settings.keys().collect::<Vec<_>>(),
+            ["RELAY_DIMENSION_SETS", "RELAY_LOG_SAMPLE"]
+        );
+        let again = Config::read(|name| settings.get(name).cloned()).unwrap();
+        assert_eq!(
+            Config {
+                lease: Duration::from_secs(9),
+                ..again
+            },
+            config(&variables).unwrap()
+        );
     }
 
     #[test]
@@ -384,6 +440,7 @@ mod tests {
             ("RELAY_MAX_ENDPOINTS", "10001"),
             ("RELAY_LEDGER_PREFIX", "ledger"),
             ("RELAY_LEDGER_PREFIX", "batches/ledger/"),
+            ("RELAY_LEASE_SECONDS", "0"),
             ("RELAY_MAX_BATCH_MB", "0"),
             ("RELAY_MAX_BATCH_MB", "256MB"),
         ] {

@@ -1,1 +1,45 @@
-fn main() {}
+//! The Lambda function: settings and clients, once; then one event after the other.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use relay::aws::{self, CloudWatch, CloudWatchLogs, S3};
+use relay::config::{Config, plan_settings};
+use relay::relay::{Invocation, Relay};
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// Kept from the invocation's time for recording how far it came; of a short one, a tenth.
+const RESERVE: Duration = Duration::from_secs(5);
+
+// One thread: below 1,769 MB of memory, Lambda gives less than one processor.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let variable = |name: &str| std::env::var(name).ok();
+    let environment = aws::environment().await;
+    let relay = Relay {
+        config: Config::read(variable)?,
+        plan_settings: plan_settings(variable),
+        store: S3::new(&environment),
+        metrics: CloudWatch::new(&environment),
+        logs: CloudWatchLogs::new(&environment),
+        clock: now_ms,
+        random: fastrand::f64,
+    };
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        let left = Duration::from_millis(event.context.deadline.saturating_sub(now_ms().unsigned_abs()));
+        let deadline = Instant::now() + left - RESERVE.min(left / 10);
+        // Lambda repeats an event under its request id: the nonce tells the attempts apart.
+        let owner = format!("{}/{:016x}", event.context.request_id, fastrand::u64(..));
+        relay
+            .handle(&event.payload, &Invocation { owner, deadline })
+            .await
+    }))
+    .await
+}
+
+fn now_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}

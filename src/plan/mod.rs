@@ -5,6 +5,7 @@
 
 mod aggregate;
 pub mod catalog;
+mod fingerprint;
 pub mod limits;
 mod logs;
 mod metrics;
@@ -34,6 +35,38 @@ pub struct Plan {
     pub requests: u64,
     /// Records of unknown kinds, which are in no call.
     pub skipped_records: u64,
+}
+
+/// One call of a plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Call<'a> {
+    /// Of `PutMetricData`.
+    Metrics(&'a MetricCall),
+    /// Of `PutLogEvents`.
+    Logs(&'a LogCall),
+}
+
+impl Plan {
+    /// How many calls there are.
+    pub fn len(&self) -> usize {
+        self.metric_calls.len() + self.log_calls.len()
+    }
+
+    /// Whether there is nothing to publish.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The call with a number from 0 to [`len`](Self::len): first the metrics, then the logs.
+    ///
+    /// # Panics
+    /// When there is no call with that number.
+    pub fn call(&self, number: usize) -> Call<'_> {
+        match self.metric_calls.get(number) {
+            Some(call) => Call::Metrics(call),
+            None => Call::Logs(&self.log_calls[number - self.metric_calls.len()]),
+        }
+    }
 }
 
 /// One call of `PutMetricData`.

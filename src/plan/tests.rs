@@ -359,6 +359,28 @@ fn a_sample_takes_its_share_and_always_the_same_requests() {
 }
 
 #[test]
+fn a_fingerprint_tells_plans_apart() {
+    let fingerprint = |variables: &[(&str, &str)], time| {
+        let record = Record::Requests(group("GET", "/", vec![request(-1, Some(time), None)]));
+        planned(&config(variables), vec![record]).unwrap().fingerprint()
+    };
+    assert_eq!(fingerprint(&[], 1_000), fingerprint(&[], 1_000));
+    assert_ne!(fingerprint(&[], 1_000), fingerprint(&[], 1_001));
+    assert_ne!(
+        fingerprint(&[], 1_000),
+        fingerprint(&[("RELAY_NAMESPACE", "Other")], 1_000)
+    );
+    assert_ne!(
+        fingerprint(&[], 1_000),
+        fingerprint(&[("RELAY_RESOLUTION_SECONDS", "60")], 1_000)
+    );
+    assert_ne!(
+        fingerprint(&[], 1_000),
+        fingerprint(&[("RELAY_LOG_REQUESTS", "all")], 1_000)
+    );
+}
+
+#[test]
 fn floods_end_in_an_error_not_in_memory() {
     let spread = (0..100_001).map(|n| request(-n * 1_000, None, None)).collect();
     let error = planned(&config(&[]), vec![Record::Requests(group("GET", "/", spread))]).unwrap_err();

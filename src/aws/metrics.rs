@@ -1,0 +1,64 @@
+//! `PutMetricData`.
+
+use aws_config::SdkConfig;
+use aws_sdk_cloudwatch::Client;
+use aws_sdk_cloudwatch::config::Builder;
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
+
+use super::{call_error, once};
+use crate::deliver::{CallError, Metrics};
+use crate::plan::catalog::Unit;
+use crate::plan::{Datum, MetricCall};
+
+/// CloudWatch metrics.
+#[derive(Clone, Debug)]
+pub struct CloudWatch(Client);
+
+impl CloudWatch {
+    /// A client for region, credentials and endpoint of `config`.
+    pub fn new(config: &SdkConfig) -> Self {
+        let (retries, timeouts) = once();
+        Self(Client::from_conf(
+            Builder::from(config)
+                .retry_config(retries)
+                .timeout_config(timeouts)
+                .build(),
+        ))
+    }
+}
+
+impl Metrics for CloudWatch {
+    async fn put_metric_data(&self, call: &MetricCall) -> Result<(), CallError> {
+        let data = call.data.iter().map(datum).collect();
+        let request = self
+            .0
+            .put_metric_data()
+            .namespace(call.namespace.as_ref())
+            .set_metric_data(Some(data));
+        request.send().await.map(|_| ()).map_err(call_error)
+    }
+}
+
+fn datum(datum: &Datum) -> MetricDatum {
+    let dimensions = datum
+        .dimensions
+        .iter()
+        .map(|(name, value)| Dimension::builder().name(*name).value(value).build());
+    let counts = datum
+        .has_counts()
+        .then(|| datum.counts.iter().map(|count| *count as f64).collect());
+    MetricDatum::builder()
+        .metric_name(datum.metric.name())
+        .set_dimensions(Some(dimensions.collect()))
+        .timestamp(DateTime::from_secs(datum.timestamp_s))
+        .set_values(Some(datum.values.clone()))
+        .set_counts(counts)
+        .unit(match datum.metric.unit() {
+            Unit::Milliseconds => StandardUnit::Milliseconds,
+            Unit::Bytes => StandardUnit::Bytes,
+            Unit::Count => StandardUnit::Count,
+        })
+        .storage_resolution(if datum.high_resolution { 1 } else { 60 })
+        .build()
+}
