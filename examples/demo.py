@@ -29,6 +29,7 @@ from examples.reconcile import (
 from local_aws import Function, LocalAws
 
 ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 RELAY = ROOT / "target" / "debug" / "locust-cloudwatch-relay"
 TEST = "shop"
 NAMESPACE = "Locust"
@@ -62,7 +63,7 @@ def main() -> int:
             progress.show(final=True)
         end = datetime.now(timezone.utc)
         failed = undelivered(aws, stack.outputs["OnFailureQueueUrl"])
-        locust = from_locust(options.output / "locust.json")
+        locust = from_locust(options.output / "statistics.json")
         cloudwatch = from_cloudwatch(aws.client("cloudwatch"), NAMESPACE, TEST, start, end)
     print_table(locust, cloudwatch)
     problems = failed + differences(locust, cloudwatch)
@@ -146,12 +147,12 @@ def locust_command(options: argparse.Namespace, host: str, relay_to: str) -> lis
     """Locust with the hook, started as on a load generator."""
     return [
         *(sys.executable, "-m", "locust_hook", "run", "--headless"),
-        *("--locustfile", str(ROOT / "examples" / "locustfile.py"), "--host", host),
+        *("--locustfile", f"{EXAMPLES / 'locustfile.py'},{EXAMPLES / 'statistics_file.py'}", "--host", host),
         *("--users", str(options.users), "--spawn-rate", str(options.users)),
         *("--run-time", f"{options.run_time}s", "--processes", str(options.processes)),
         # The shop fails on purpose, which is no failure of the demo.
         *("--exit-code-on-error", "0"),
-        *("--only-summary", "--json-file", str(options.output / "locust")),
+        *("--only-summary", "--statistics-file", str(options.output / "statistics.json")),
         *("--relay-to", relay_to, "--relay-test", TEST),
         *("--relay-flush-seconds", str(options.flush_seconds)),
         *("--relay-spool", str(options.output / "spool")),

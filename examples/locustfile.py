@@ -29,7 +29,7 @@ class Visitor(FastHttpUser):
     @task(5)
     def item(self) -> None:
         """Opens an item. All items count as one endpoint; a few do not exist and answer 404."""
-        self.client.get(f"/item/{random.randint(1, 204)}", name="/item/[id]")
+        self.client.get(f"/item/{random.randint(1, 215)}", name="/item/[id]")
 
     @task(1)
     def recommendations(self) -> None:

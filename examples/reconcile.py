@@ -48,7 +48,7 @@ class Numbers:
 
 
 def from_locust(path: Path) -> dict[Endpoint, Numbers]:
-    """The final statistics that Locust wrote with `--json-file`."""
+    """The final statistics that `statistics_file.py` wrote."""
     result = {}
     for entry in json.loads(path.read_text()):
         times = {int(time): count for time, count in entry["response_times"].items()}

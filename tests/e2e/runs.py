@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "examples" / "locustfile.py"
+STATISTICS = ROOT / "examples" / "statistics_file.py"
 ODDITIES = Path(__file__).parent / "odd_locustfile.py"
 RUN_SECONDS = 6
 END_SECONDS = 60
@@ -73,11 +74,11 @@ def run_locust(
     workers that are told nothing but where the master is).
     """
     start = datetime.now(timezone.utc)
-    common = ["--locustfile", str(locustfile), "--host", cloud.host]
+    common = ["--locustfile", f"{locustfile},{STATISTICS}", "--host", cloud.host]
     leader = [
         *common, "--headless", "--only-summary", "--exit-code-on-error", "0",
         *("--users", str(users), "--spawn-rate", "100", "--run-time", f"{RUN_SECONDS}s"),
-        *("--json-file", str(folder / "locust"), "--csv", str(folder / "locust")),
+        *("--statistics-file", str(folder / "statistics.json"), "--csv", str(folder / "locust")),
         *("--relay-to", cloud.relay_to, "--relay-test", test, "--relay-flush-seconds", "2"),
         *("--relay-spool", str(folder / "spool")),
     ]  # fmt: skip
@@ -103,7 +104,7 @@ def run_locust(
     run_together(commands, {**os.environ, **cloud.uploader_environment}, folder)
     cloud.function.wait_idle(timeout=60)
     end = datetime.now(timezone.utc)
-    return Run(cloud, test, start, end, from_locust(folder / "locust.json"))
+    return Run(cloud, test, start, end, from_locust(folder / "statistics.json"))
 
 
 def run_together(commands: Sequence[Sequence[str]], environment: dict[str, str], folder: Path) -> None:
