@@ -17,7 +17,7 @@ from math import floor, isfinite
 from operator import itemgetter, mul, sub
 from typing import Any, Final, NamedTuple
 
-from .columns import FAILURE_SLOTS, SLOTS, Columns, Taken, text, valid_status
+from .columns import FAILURE_SLOTS, MAX_NAME, SLOTS, Columns, Taken, text, valid_status
 
 FORMAT: Final = "locust-stats-batch"
 VERSION: Final = 1
@@ -83,11 +83,10 @@ def encode(header: Header, taken: Taken, columns: Columns) -> Iterator[Chunk]:
     for name, flat in taken.by_name.items():
         for start in range(0, len(flat), PIECE * SLOTS):
             piece = flat[start : start + PIECE * SLOTS]
-            for method, status, rows in _by_endpoint(piece):
-                method, known = columns.known_endpoint(text(method, len(name) + 4_096), name)
+            for endpoint, status, rows in _by_endpoint(columns, name, piece):
                 records += 1
                 requests += len(rows[0])
-                yield from _requests(header.from_ms, (method, known, status, None), *rows)
+                yield from _requests(header.from_ms, (*endpoint, status, None), *rows)
     for key, flat in taken.failures.items():
         for start in range(0, len(flat), PIECE * FAILURE_SLOTS):
             piece = flat[start : start + PIECE * FAILURE_SLOTS]
@@ -101,21 +100,25 @@ Rows = tuple[list[float], list[Any], list[Any]]
 """Columns of equal length: completion times (s), response times (ms), bytes; as Locust's event gave them."""
 
 
-def _by_endpoint(flat: list[Any]) -> Iterator[tuple[Any, int | None, Rows]]:
+def _by_endpoint(
+    columns: Columns, name: str, flat: list[Any]
+) -> Iterator[tuple[tuple[str, str], int | None, Rows]]:
     """Splits one name's requests by method and status; nearly always there is one of each."""
     times, methods, statuses, response_times, lengths = (flat[i::SLOTS] for i in range(SLOTS))
     count = len(times)
     if methods.count(methods[0]) == count and statuses.count(statuses[0]) == count:
-        yield methods[0], valid_status(statuses[0]), (times, response_times, lengths)
+        endpoint = columns.known_endpoint(text(methods[0], MAX_NAME), name)
+        yield endpoint, valid_status(statuses[0]), (times, response_times, lengths)
         return
-    rows_of: dict[tuple[str, int | None], list[int]] = {}
+    rows_of: dict[tuple[tuple[str, str], int | None], list[int]] = {}
     for row, (method, status) in enumerate(zip(methods, statuses, strict=True)):
-        rows_of.setdefault((text(method, 4_096), valid_status(status)), []).append(row)
-    for (method, status), rows in rows_of.items():
+        endpoint = columns.known_endpoint(text(method, MAX_NAME), name)
+        rows_of.setdefault((endpoint, valid_status(status)), []).append(row)
+    for (endpoint, status), rows in rows_of.items():
         # itemgetter of a single index gives the item, not a tuple of one: hence the second, unused index.
         pick = itemgetter(*rows, rows[0])
         yield (
-            method,
+            endpoint,
             status,
             (list(pick(times)[:-1]), list(pick(response_times)[:-1]), list(pick(lengths)[:-1])),
         )
