@@ -23,3 +23,27 @@ $(READY): requirements-dev.txt pyproject.toml
 $(RELAY): $(RELAY_SOURCES)
 	cargo build --locked
 	@touch $@
+
+demo: $(READY) $(RELAY) ## Run the main job on local AWS: Locust, S3, the relay, CloudWatch; prints a table
+	$(BIN)/python -m examples.demo
+
+check: $(READY) ## Format, lint, types, docs
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --quiet
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check $(RELAY) ## Everything: check, the relay's tests, the Python tests, end to end
+	cargo test --locked
+	$(BIN)/pytest
+
+build: $(READY) ## Build the function as `sam deploy` uploads it (.aws-sam/build)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
+
+deploy: build ## Deploy to your AWS account, with questions
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam deploy --guided
+
+clean: ## Delete what the other commands made
+	rm -rf target .aws-sam $(VENV)

@@ -151,6 +151,7 @@ pub struct Intent<'a> {
 }
 
 /// What the ledger answers.
+#[expect(clippy::large_enum_variant, reason = "one a batch, taken apart at once")]
 pub enum Answer<'a, S> {
     /// Publish, beginning with this progress.
     Yours(Claim<'a, S>, Begun),
