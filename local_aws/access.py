@@ -1,7 +1,7 @@
 """Who calls, and whether they may: IAM in front of everything.
 
-Administrators are free: the root key of local AWS, and sessions of `OrganizationAccountAccessRole`, the role by which
-AWS Organizations administers other accounts.
+Administrators are free: the root key of local AWS, and sessions of `OrganizationAccountAccessRole`, the role
+by which AWS Organizations administers other accounts.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ class Access:
             raise AwsError(403, code, "The security token included in the request is invalid.")
         names = (identity.arn, identity.owner_arn, identity.account, f"arn:aws:iam::{identity.account}:root")
         is_admin = identity.owner_arn.endswith(f":role/{ADMIN_ROLE}")
-        return Principal(identity.arn, identity.account, identity.unique_id, names, identity.policies, is_admin)
+        return Principal(
+            identity.arn, identity.account, identity.unique_id, names, identity.policies, is_admin
+        )
 
     def check(self, call: Call, principal: Principal, parameters: Mapping[str, Any]) -> None:
         """Raise the service's AccessDenied unless `principal` may make this call."""
@@ -129,15 +131,21 @@ class Access:
             case "sts":
                 return self._sts_demands(call)
         raise AwsError(
-            501, "NotImplemented", f"local AWS evaluates no policies for {call.service}: use administrator credentials"
+            501,
+            "NotImplemented",
+            f"local AWS evaluates no policies for {call.service}: use administrator credentials",
         )
 
     def _s3_demands(self, call: Call) -> Iterable[Demand]:
         action = f"s3:{_S3_ACTIONS.get(call.operation, call.operation)}"
-        context = (("s3:prefix", call.query["prefix"]),) if "prefix" in call.query else ()
+        context: tuple[tuple[str, str], ...] = ()
+        if "prefix" in call.query:
+            context += (("s3:prefix", call.query["prefix"]),)
         headers = {name.lower(): value for name, value in call.http.headers.items()}
         context += tuple(
-            (f"s3:{name}", headers[name]) for name in ("x-amz-acl", "x-amz-server-side-encryption") if name in headers
+            (f"s3:{name}", headers[name])
+            for name in ("x-amz-acl", "x-amz-server-side-encryption")
+            if name in headers
         )
         if call.operation == "DeleteObjects":
             for key in _DELETED_KEY.findall(call.http.body):
@@ -178,12 +186,15 @@ class Access:
         if Decision.EXPLICIT_DENY in (identity, of_resource):
             kind = "identity" if identity is Decision.EXPLICIT_DENY else "resource"
             raise _denied(call, principal, demand, f"with an explicit deny in a {kind}-based policy")
-        # A resource's policy that names the caller itself lets it in; one that names the account (`names[2:]`) leaves
+        # A resource's policy that names the caller itself lets it in; one that names the account
+        # (`names[2:]`) leaves
         # the decision to the account's own policies. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
         named = _resource_decision(demand, principal.names[:2], context)
         if call.service == "sts" or demand.owner not in (principal.account, ""):
             # Role assumption and other accounts' resources: both sides must allow.
-            by_caller = identity is Decision.ALLOW or (demand.owner == principal.account and named is Decision.ALLOW)
+            by_caller = identity is Decision.ALLOW or (
+                demand.owner == principal.account and named is Decision.ALLOW
+            )
             if by_caller and of_resource is Decision.ALLOW:
                 return
             kind = "resource" if by_caller else "identity"
@@ -191,7 +202,9 @@ class Access:
             if Decision.ALLOW in (identity, named):
                 return
             kind = "identity"
-        raise _denied(call, principal, demand, f"because no {kind}-based policy allows the {demand.action} action")
+        raise _denied(
+            call, principal, demand, f"because no {kind}-based policy allows the {demand.action} action"
+        )
 
     def _hide_missing(self, call: Call, principal: Principal) -> None:
         """Without s3:ListBucket, S3 does not tell whether an object exists."""
@@ -241,9 +254,8 @@ def resource_of(call: Call, parameters: Mapping[str, Any], account: str) -> str:
             if url := parameters.get("QueueUrl"):
                 owner, name = (["", *str(url).rstrip("/").split("/")])[-2:]
                 return f"arn:aws:sqs:{call.region}:{owner}:{name}"
-            if name := parameters.get("QueueName"):
-                return f"arn:aws:sqs:{call.region}:{account}:{name}"
+            if parameters.get("QueueName"):
+                return f"arn:aws:sqs:{call.region}:{account}:{parameters['QueueName']}"
         case "sts":
             return str(parameters.get("RoleArn") or "*")
     return call.resource
-

@@ -62,8 +62,8 @@ class Call:
 class CallRecord:
     """One call as it went. `status` is None where the connection was closed without an answer.
 
-    `request_bytes` counts the body as sent (compressed, where the client compressed); `seconds` is the time it took;
-    `fault` is the kind of the scripted fault that hit it.
+    `request_bytes` counts the body as sent (compressed, where the client compressed); `seconds` is the time
+    it took; `fault` is the kind of the scripted fault that hit it.
     """
 
     service: str
@@ -103,7 +103,9 @@ class CallLog:
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.of(service, operation)) >= count, timeout):
                 found = len(self.of(service, operation))
-                raise TimeoutError(f"expected {count} calls of {service} {operation} in {timeout} s, found {found}")
+                raise TimeoutError(
+                    f"expected {count} calls of {service} {operation} in {timeout} s, found {found}"
+                )
             return self.of(service, operation)
 
     def clear(self) -> None:
@@ -131,7 +133,9 @@ def classify(http: HttpRequest) -> Call:
     credential = _CREDENTIAL.search(headers.get("authorization", ""))
     if credential is None and "X-Amz-Credential" in query:
         credential = _CREDENTIAL.search(f"Credential={query['X-Amz-Credential']}")
-    access_key, region, signed_for = credential.groups() if credential else (None, DEFAULT_REGION, "s3")
+    # boto3 still presigns S3 URLs by the older signature, which names nothing but the key.
+    unsigned = (query.get("AWSAccessKeyId"), DEFAULT_REGION, "s3")
+    access_key, region, signed_for = credential.groups() if credential else unsigned
     service = _SIGNING_NAMES.get(signed_for, signed_for)
     path = unquote(url.path)
 
@@ -166,9 +170,7 @@ def _s3_call(
     bucket, _, key = path.lstrip("/").partition("/")
     operation = _s3_operation(http.method, bucket, key, query, headers)
     resource = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}" if bucket else "*"
-    return Call(
-        "s3", operation, "s3", region, access_key, http, resource, bucket or None, key or None, query
-    )
+    return Call("s3", operation, "s3", region, access_key, http, resource, bucket or None, key or None, query)
 
 
 def _s3_operation(

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta, timezone
 class Clock:
     """Real time plus an offset; CloudWatch's and Logs' time windows follow it.
 
-    moto does not: S3's `Last-Modified`, the expiry of STS credentials, CloudFormation's and SQS' times stay real,
-    and so do Lambda's time-outs and retry waits.
+    moto does not: S3's `Last-Modified`, the expiry of STS credentials, CloudFormation's and SQS' times stay
+    real, and so do Lambda's time-outs and retry waits.
     """
 
     def __init__(self) -> None:

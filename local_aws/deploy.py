@@ -1,4 +1,5 @@
-"""Deploys a template: moto's CloudFormation creates what it can, the rest is applied here from resolved properties.
+"""Deploys a template: moto's CloudFormation creates what it can, the rest is applied here from resolved
+properties.
 
 A resource type, or a bucket's property, that neither does is an error.
 """
@@ -68,7 +69,10 @@ class Stack:
 
 def deploy(client: Client, path: Path, parameters: Mapping[str, Any], name: str, region: str) -> Stack:
     """Create the template at `path` as stack `name`."""
-    given = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in parameters.items()}
+    given = {
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in parameters.items()
+    }
     template = translate(path, given, region)
     check_parameters(template, given)
     check_cycles(template)
@@ -94,7 +98,9 @@ def deploy(client: Client, path: Path, parameters: Mapping[str, Any], name: str,
             physical_id = elsewhere[logical_id]
         else:
             # moto's Permission has none.
-            physical_id = getattr(stack.resource_map[logical_id], "physical_resource_id", f"{name}-{logical_id}")
+            physical_id = getattr(
+                stack.resource_map[logical_id], "physical_resource_id", f"{name}-{logical_id}"
+            )
         resources[logical_id] = Resource(raw["Type"], str(physical_id), properties)
     for logical_id, resource in resources.items():
         if apply := _APPLIERS.get(resource.type):
@@ -127,7 +133,10 @@ def _create(cloudformation: Any, name: str, template: dict[str, Any], parameters
 def _check_policies(resources: Mapping[str, Resource]) -> None:
     """Refuse now, by name, what the evaluator would refuse at the first call."""
     for logical_id, resource in resources.items():
-        documents = [resource.properties.get("PolicyDocument"), resource.properties.get("AssumeRolePolicyDocument")]
+        documents = [
+            resource.properties.get("PolicyDocument"),
+            resource.properties.get("AssumeRolePolicyDocument"),
+        ]
         documents += [policy["PolicyDocument"] for policy in resource.properties.get("Policies", [])]
         for document in documents:
             if document:
@@ -176,7 +185,8 @@ def _lifecycle_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
                 result["Expiration"] = {"Days": int(value)}
             case "Transitions":
                 result["Transitions"] = [
-                    {"StorageClass": item["StorageClass"], "Days": int(item["TransitionInDays"])} for item in value
+                    {"StorageClass": item["StorageClass"], "Days": int(item["TransitionInDays"])}
+                    for item in value
                 ]
             case "AbortIncompleteMultipartUpload":
                 result[key] = {"DaysAfterInitiation": int(value["DaysAfterInitiation"])}
@@ -222,7 +232,9 @@ def _require_permission(arn: str, resources: Mapping[str, Resource]) -> None:
             and allowed.get("Action") in ("lambda:InvokeFunction", "lambda:*")
         ):
             return
-    raise TemplateError(f"Unable to validate the following destination configurations: S3 may not invoke {name}")
+    raise TemplateError(
+        f"Unable to validate the following destination configurations: S3 may not invoke {name}"
+    )
 
 
 def _apply_bucket_policy(client: Client, resource: Resource, _: Mapping[str, Resource]) -> None:
@@ -252,7 +264,9 @@ def _apply_query(client: Client, resource: Resource, _: Mapping[str, Resource]) 
 
 def _apply_alarm(client: Client, resource: Resource, _: Mapping[str, Resource]) -> None:
     numbers = {"Threshold": float, "Period": int, "EvaluationPeriods": int, "DatapointsToAlarm": int}
-    properties = {key: numbers.get(key, lambda same: same)(value) for key, value in resource.properties.items()}
+    properties = {
+        key: numbers.get(key, lambda same: same)(value) for key, value in resource.properties.items()
+    }
     client("cloudwatch").put_metric_alarm(**{"AlarmName": resource.physical_id, **properties})
 
 

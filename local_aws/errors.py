@@ -19,7 +19,8 @@ _CLIENT_ERRORS = range(400, 500)
 class AwsError(Exception):
     """An error that the caller gets from AWS.
 
-    `code` is the one that SDKs show; `shape` is the name of the error in the service's model, where that differs.
+    `code` is the one that SDKs show; `shape` is the name of the error in the service's model, where that
+    differs.
     """
 
     def __init__(self, status: int, code: str, message: str, shape: str | None = None) -> None:
@@ -47,7 +48,9 @@ def error_response(protocol: Protocol, error: AwsError) -> HttpResponse:
         return HttpResponse(error.status, headers, body)
     if protocol == "json":
         text = json.dumps({"__type": f"com.amazonaws#{error.shape}", "message": error.message})
-        return HttpResponse(error.status, [*headers, ("Content-Type", "application/x-amz-json-1.0")], text.encode())
+        return HttpResponse(
+            error.status, [*headers, ("Content-Type", "application/x-amz-json-1.0")], text.encode()
+        )
     code, message = escape(error.code), escape(error.message)
     if protocol == "s3":
         text = f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{identifier}</RequestId></Error>"

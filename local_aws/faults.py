@@ -22,9 +22,9 @@ class Fault:
 
     `times` calls are hit (None: all), after the first `skip` matching calls were left alone. `service` and
     `operation` None match any; `match` is a part of the resource's ARN, or a function of the call.
-    Kind `timeout` holds the call before any work is done, until `release` or `hold_seconds`, and then closes the
-    connection; `cut_before` and `cut_after` close it before and after the work is done; `latency_ms` waits
-    `latency_ms` milliseconds and goes on.
+    Kind `timeout` holds the call before any work is done, until `release` or `hold_seconds`, and then closes
+    the connection; `cut_before` and `cut_after` close it before and after the work is done; `latency_ms`
+    waits `latency_ms` milliseconds and goes on.
     """
 
     kind: Kind
@@ -58,7 +58,9 @@ class Fault:
         """Block until this fault has hit `hits` calls."""
         with self._hit:
             if not self._hit.wait_for(lambda: self.hits >= hits, timeout):
-                raise TimeoutError(f"expected {hits} calls hit by {self.kind} in {timeout} s, found {self.hits}")
+                raise TimeoutError(
+                    f"expected {hits} calls hit by {self.kind} in {timeout} s, found {self.hits}"
+                )
 
     def takes(self, call: Call) -> bool:
         """Count `call` if it matches, and say whether it is hit."""
@@ -125,14 +127,34 @@ _ERRORS: dict[tuple[str, str], tuple[int, str, str, str | None]] = {
     ("throttle", "logs"): (400, "ThrottlingException", "Rate exceeded", None),
     ("throttle", "sqs"): (403, "RequestThrottled", "Request is throttled.", None),
     ("error500", "s3"): (500, "InternalError", "We encountered an internal error. Please try again.", None),
-    ("error500", "cloudwatch"): (500, "InternalServiceError", "Internal service error", "InternalServiceFault"),
+    ("error500", "cloudwatch"): (
+        500,
+        "InternalServiceError",
+        "Internal service error",
+        "InternalServiceFault",
+    ),
     ("error503", "s3"): (503, "ServiceUnavailable", "Service is unable to handle request.", None),
-    ("error503", "logs"): (503, "ServiceUnavailableException", "The service cannot complete the request.", None),
+    ("error503", "logs"): (
+        503,
+        "ServiceUnavailableException",
+        "The service cannot complete the request.",
+        None,
+    ),
 }
 _DEFAULTS: dict[str, tuple[int, str, str, str | None]] = {
     "throttle": (400, "Throttling", "Rate exceeded", None),
-    "error500": (500, "InternalFailure", "The request processing has failed because of an unknown error.", None),
-    "error503": (503, "ServiceUnavailable", "The request has failed due to a temporary failure of the server.", None),
+    "error500": (
+        500,
+        "InternalFailure",
+        "The request processing has failed because of an unknown error.",
+        None,
+    ),
+    "error503": (
+        503,
+        "ServiceUnavailable",
+        "The request has failed due to a temporary failure of the server.",
+        None,
+    ),
 }
 
 

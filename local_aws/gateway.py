@@ -48,7 +48,9 @@ class Gateway:
         call = classify(http)
         fault: Fault | None = None
         try:
-            parameters = parameters_of(call, MAX_REQUEST_BYTES if call.service == "cloudwatch" else MAX_BODY_BYTES)
+            parameters = parameters_of(
+                call, MAX_REQUEST_BYTES if call.service == "cloudwatch" else MAX_BODY_BYTES
+            )
             principal = self.access.principal(call)
             call.principal = principal.arn
             call.resource = resource_of(call, parameters, principal.account or ROOT.account)
@@ -59,7 +61,9 @@ class Gateway:
         except Exception as error:
             # A fault of local AWS itself: said here in full, and to the caller.
             _log.exception("%s %s", call.service, call.operation)
-            response = error_response(call.protocol, AwsError(500, "LocalAwsBug", f"{type(error).__name__}: {error}"))
+            response = error_response(
+                call.protocol, AwsError(500, "LocalAwsBug", f"{type(error).__name__}: {error}")
+            )
         self.calls.append(
             CallRecord(
                 call.service,
@@ -108,6 +112,8 @@ class Gateway:
                     return self._bucket_policy(call) or self._moto.serve(call)
                 finally:
                     cause.reset(token)
+        if call.service == "sts" and call.operation == "GetCallerIdentity":
+            return _caller_identity(principal)
         if call.service == "cloudwatch" and call.protocol in ("cbor", "json"):
             return self._cloudwatch.serve(call, parameters)
         if call.service == "logs" and call.operation == "PutLogEvents":
@@ -124,7 +130,9 @@ class Gateway:
                 try:
                     json.loads(call.http.body)
                 except ValueError as error:
-                    raise AwsError(400, "MalformedPolicy", f"This policy contains invalid Json: {error}") from None
+                    raise AwsError(
+                        400, "MalformedPolicy", f"This policy contains invalid Json: {error}"
+                    ) from None
                 self.bucket_policies[call.bucket] = call.http.body.decode()
             case "DeleteBucketPolicy":
                 self.bucket_policies.pop(call.bucket, None)
@@ -134,6 +142,18 @@ class Gateway:
                 text = self.bucket_policies[call.bucket].encode()
                 return HttpResponse(200, [("Content-Type", "application/json")], text)
         return HttpResponse(204)
+
+
+def _caller_identity(principal: Principal) -> HttpResponse:
+    """moto names root as a user of its own."""
+    fields = {"Arn": principal.arn, "UserId": principal.unique_id, "Account": principal.account}
+    members = "".join(f"<{name}>{value}</{name}>" for name, value in fields.items())
+    text = (
+        '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
+        f"<GetCallerIdentityResult>{members}</GetCallerIdentityResult>"
+        f"<ResponseMetadata><RequestId>{request_id()}</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
+    )
+    return HttpResponse(200, [("Content-Type", "text/xml")], text.encode())
 
 
 def _error_code(call: Call, response: HttpResponse) -> str | None:

@@ -1,7 +1,8 @@
 """A threaded HTTP/1.1 server on loopback with keep-alive, whose application may cut the connection.
 
-werkzeug's own development server closes every connection after one answer and waits 10 ms each time; SDK clients
-reuse connections, and the load of a demo run needs that. So only its parsing of requests is used here.
+werkzeug's own development server closes every connection after one answer and waits 10 ms each time; SDK
+clients reuse connections, and the load of a demo run needs that. So only its parsing of requests is used
+here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import ThreadedWSGIServer
 
-# The largest body taken. S3's single PutObject goes to 5 GB, but a test or a demo has no use for that in memory.
+# The largest body taken. S3's single PutObject goes to 5 GB, but a test or a demo has no use for that in
+# memory.
 MAX_BODY_BYTES = 256 * 1024 * 1024
 
 
@@ -49,9 +51,10 @@ Application = Callable[[HttpRequest], "HttpResponse | None"]
 """Answers a request; None closes the connection without an answer."""
 
 
-class _Handler(MotoRequestHandler):  # type: ignore[misc]  # moto is untyped
+class _Handler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Headers and body go out in two writes at most; without this a kept-alive client waits 40 ms for its own ACK.
+    # Headers and body go out in two writes at most; without this a kept-alive client waits 40 ms for its own
+    # ACK.
     disable_nagle_algorithm = True
     server: HttpServer
 
@@ -120,8 +123,10 @@ class HttpServer(ThreadedWSGIServer):
     def __init__(self, application: Application, port: int = 0) -> None:
         self.application = application
         self.connections: set[socket.socket] = set()
-        super().__init__("127.0.0.1", port, app=None, handler=_Handler)  # type: ignore[arg-type]  # run_wsgi is ours
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        super().__init__("127.0.0.1", port, app=None, handler=_Handler)
+        self._thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
 
     @property
     def bound_port(self) -> int:

@@ -32,22 +32,28 @@ def check_events(
 ) -> tuple[list[Mapping[str, Any]], dict[str, int]]:
     """The events that are taken, and `rejectedLogEventsInfo` ({} if all are).
 
-    `tooNewLogEventStartIndex` is the first rejected event, `tooOldLogEventEndIndex` and `expiredLogEventEndIndex` are
-    one past the last. What breaks a limit of the whole batch raises `AwsError`.
+    `tooNewLogEventStartIndex` is the first rejected event, `tooOldLogEventEndIndex` and
+    `expiredLogEventEndIndex` are one past the last. What breaks a limit of the whole batch raises `AwsError`.
     """
     if not 1 <= len(events) <= MAX_EVENTS:
-        _refuse(f"'logEvents' failed to satisfy constraint: expected 1 to {MAX_EVENTS} events, found {len(events)}")
+        _refuse(
+            f"'logEvents' failed to satisfy constraint: expected 1 to {MAX_EVENTS} events, found {len(events)}"
+        )
     total = 0
     for number, event in enumerate(events, 1):
         path = f"logEvents.{number}.member"
         message, timestamp = event.get("message"), event.get("timestamp")
         if not isinstance(message, str) or not message:
-            _refuse(f"Value at '{path}.message' failed to satisfy constraint: expected 1 character or more, found none")
+            _refuse(
+                f"Value at '{path}.message' failed to satisfy constraint: expected 1 character or more, found none"
+            )
         if not isinstance(timestamp, int) or isinstance(timestamp, bool) or timestamp < 0:
             _refuse(f"Value at '{path}.timestamp' failed to satisfy constraint: found {timestamp!r}")
         size = len(message.encode())
         if size > MAX_EVENT_BYTES:
-            _refuse(f"Log event too large: {size} bytes exceeds limit of {MAX_EVENT_BYTES} (at '{path}.message')")
+            _refuse(
+                f"Log event too large: {size} bytes exceeds limit of {MAX_EVENT_BYTES} (at '{path}.message')"
+            )
         total += size + EVENT_OVERHEAD_BYTES
     if total > MAX_BATCH_BYTES:
         _refuse(f"Upload too large: {total} bytes exceeds limit of {MAX_BATCH_BYTES}")

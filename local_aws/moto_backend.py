@@ -11,10 +11,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from moto import settings
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
-from moto.core.models import reset_model_data
+from moto.core.model_instances import reset_model_data
 from moto.iam.models import iam_backends
 from moto.logs.models import logs_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -50,8 +49,6 @@ class MotoBackend:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self._app = DomainDispatcherApplication(create_backend_app)
-        # S3 buckets are shared across accounts by their policies, which local AWS evaluates itself.
-        settings.S3_ALLOW_CROSSACCOUNT_ACCESS = True
         default_user_config["iam"] = {"load_aws_managed_policies": True}
 
     def reset(self) -> None:
@@ -71,7 +68,11 @@ class MotoBackend:
         environ = call.http.environ
         environ["wsgi.input"] = io.BytesIO(call.http.body)
         body, status, headers = run_wsgi_app(self._app, environ, buffered=True)
-        kept = [(name, value) for name, value in headers if name.lower() not in ("connection", "transfer-encoding")]
+        kept = [
+            (name, value)
+            for name, value in headers
+            if name.lower() not in ("connection", "transfer-encoding")
+        ]
         return HttpResponse(int(status.split(" ", 1)[0]), kept, b"".join(body))
 
     def identity(self, access_key: str) -> Identity | None:
@@ -83,13 +84,17 @@ class MotoBackend:
                     unique_id = role.id if role else "AROANONE"
                     policies = self._policies(role) if role else []
                     return Identity(
-                        session.arn, session.role_arn, account, f"{unique_id}:{session.session_name}", tuple(policies)
+                        session.arn,
+                        session.role_arn,
+                        account,
+                        f"{unique_id}:{session.session_name}",
+                        tuple(policies),
                     )
-        for account, partitions in list(iam_backends.items()):
-            for user in list(partitions[PARTITION].users.values()):
+        for account, backends in list(iam_backends.items()):
+            for user in list(backends[PARTITION].users.values()):
                 if any(key.access_key_id == access_key for key in user.access_keys):
                     policies = self._policies(user)
-                    for group in partitions[PARTITION].get_groups_for_user(user.name):
+                    for group in backends[PARTITION].get_groups_for_user(user.name):
                         policies += self._policies(group)
                     return Identity(user.arn, user.arn, account, user.id, tuple(policies))
         return None
@@ -117,8 +122,10 @@ class MotoBackend:
     @staticmethod
     def bucket(name: str) -> FakeBucket | None:
         """A bucket of any account."""
-        partition, account = s3_backends.bucket_accounts.get(name, (None, None))
-        return s3_backends[account][partition].buckets.get(name) if account else None
+        if name not in s3_backends.bucket_accounts:
+            return None
+        partition, account = s3_backends.bucket_accounts[name]
+        return s3_backends[account][partition].buckets.get(name)
 
     def s3_object(self, bucket_name: str, key: str) -> FakeKey | None:
         """The current version of an object; None if there is none (or only a delete marker)."""

@@ -106,7 +106,9 @@ def _conditions(raw: Mapping[str, Any]) -> Iterable[tuple[str, str, tuple[str, .
         for key, values in keys.items():
             if key.lower() not in KNOWN_KEYS:
                 raise PolicyError(f"local AWS does not know the condition key {key}")
-            texts = tuple(str(value).lower() if isinstance(value, bool) else str(value) for value in _list(values))
+            texts = tuple(
+                str(value).lower() if isinstance(value, bool) else str(value) for value in _list(values)
+            )
             if any("${" in text for text in texts):
                 raise PolicyError(f"local AWS does not evaluate policy variables, found in {key}")
             yield operator, key.lower(), texts
@@ -155,7 +157,9 @@ def _condition_holds(operator: str, key: str, wanted: Sequence[str], context: Co
     return any(compare(value, text) for text in wanted) != negated
 
 
-def _applies(statement: Statement, action: str, resource: str, principal: Sequence[str], context: Context) -> bool:
+def _applies(
+    statement: Statement, action: str, resource: str, principal: Sequence[str], context: Context
+) -> bool:
     return (
         any(like(action.lower(), pattern.lower()) for pattern in statement.actions)
         # A trust policy has no Resource: it stands on its role.

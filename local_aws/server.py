@@ -40,10 +40,12 @@ class LogEvent:
 
 
 class LocalAws:
-    """S3, SQS, Logs, IAM, STS, CloudFormation, CloudWatch and Lambda on loopback, from `__enter__` to `__exit__`.
+    """S3, SQS, Logs, IAM, STS, CloudFormation, CloudWatch and Lambda on loopback, from `__enter__` to
+    `__exit__`.
 
-    `calls` records every call, `faults` makes calls fail, `clock` sets the time, `metrics` is CloudWatch's store,
-    `notifications` delivers S3's events. State is lost at the end. One per process, as moto's state is the process'.
+    `calls` records every call, `faults` makes calls fail, `clock` sets the time, `metrics` is CloudWatch's
+    store, `notifications` delivers S3's events. State is lost at the end. One per process, as moto's state is
+    the process'.
     """
 
     _running: ClassVar[LocalAws | None] = None
@@ -103,8 +105,8 @@ class LocalAws:
     def environment(self, role_arn: str | None = None, *, profile: str | None = None) -> dict[str, str]:
         """The `AWS_*` variables for a child process: root's, or a session of `role_arn`.
 
-        With `profile`, the credentials stand in a configuration file under that profile's name instead, and the role
-        is assumed by the SDK itself.
+        With `profile`, the credentials stand in a configuration file under that profile's name instead, and
+        the role is assumed by the SDK itself.
         """
         common = {
             "AWS_REGION": self.region,
@@ -121,10 +123,15 @@ class LocalAws:
     def _configuration(self, profile: str, role_arn: str | None) -> dict[str, str]:
         if self._files is None:
             self._files = tempfile.TemporaryDirectory(prefix="local-aws-")
-        config, credentials = Path(self._files.name, f"{profile}.config"), Path(self._files.name, "credentials")
+        config, credentials = (
+            Path(self._files.name, f"{profile}.config"),
+            Path(self._files.name, "credentials"),
+        )
         root = f"aws_access_key_id = {ROOT_ACCESS_KEY}\naws_secret_access_key = {ROOT_SECRET_KEY}\n"
         if role_arn:
-            config.write_text(f"[profile {profile}]\nrole_arn = {role_arn}\nsource_profile = local-aws-root\n")
+            config.write_text(
+                f"[profile {profile}]\nrole_arn = {role_arn}\nsource_profile = local-aws-root\n"
+            )
         else:
             config.write_text(f"[profile {profile}]\n{root}")
         credentials.write_text(f"[local-aws-root]\n{root}")
@@ -154,7 +161,9 @@ class LocalAws:
                 **options,
             )
 
-    def deploy(self, template: Path, parameters: Mapping[str, Any] | None = None, name: str = "relay") -> Stack:
+    def deploy(
+        self, template: Path, parameters: Mapping[str, Any] | None = None, name: str = "relay"
+    ) -> Stack:
         """Deploy a SAM template as stack `name`; what cannot be deployed raises `TemplateError`."""
         return deploy(self.client, Path(template), parameters or {}, name, self.region)
 
@@ -207,7 +216,9 @@ class LocalAws:
                 return
             backlog = self._backlog.setdefault(arn, [])
             if len(backlog) >= MAX_BACKLOG:
-                raise RuntimeError(f"{arn} does not run and has {MAX_BACKLOG} events waiting, no more are taken")
+                raise RuntimeError(
+                    f"{arn} does not run and has {MAX_BACKLOG} events waiting, no more are taken"
+                )
             backlog.append(event)
 
     def _function_environment(self, settings: FunctionSettings) -> dict[str, str]:

@@ -41,7 +41,9 @@ def check_parameters(template: Template, given: Mapping[str, str]) -> None:
     """Refuse what CloudFormation refuses: unknown and missing parameters, and values outside their constraints."""
     declared = template.get("Parameters", {})
     if unknown := sorted(set(given) - set(declared)):
-        raise TemplateError(f"expected parameters of {', '.join(sorted(declared))}, found {', '.join(unknown)}")
+        raise TemplateError(
+            f"expected parameters of {', '.join(sorted(declared))}, found {', '.join(unknown)}"
+        )
     for name, rules in declared.items():
         if name not in given and "Default" not in rules:
             raise TemplateError(f"parameter {name}: expected a value, found none")
@@ -50,9 +52,13 @@ def check_parameters(template: Template, given: Mapping[str, str]) -> None:
         if allowed and value not in allowed:
             raise TemplateError(f"parameter {name}: expected one of {', '.join(allowed)}, found {value!r}")
         if "AllowedPattern" in rules and not re.fullmatch(rules["AllowedPattern"], value):
-            raise TemplateError(f"parameter {name}: expected a match of {rules['AllowedPattern']}, found {value!r}")
+            raise TemplateError(
+                f"parameter {name}: expected a match of {rules['AllowedPattern']}, found {value!r}"
+            )
         if not int(rules.get("MinLength", 0)) <= len(value) <= int(rules.get("MaxLength", 4096)):
-            raise TemplateError(f"parameter {name}: found {len(value)} characters, outside MinLength..MaxLength")
+            raise TemplateError(
+                f"parameter {name}: found {len(value)} characters, outside MinLength..MaxLength"
+            )
         if rules.get("Type") == "Number":
             _check_number(name, value, rules)
 
@@ -76,7 +82,9 @@ def check_cycles(template: Template) -> None:
 
     def visit(name: str) -> None:
         if name in path:
-            raise TemplateError(f"Circular dependency between resources: {' -> '.join([*path[path.index(name) :], name])}")
+            raise TemplateError(
+                f"Circular dependency between resources: {' -> '.join([*path[path.index(name) :], name])}"
+            )
         if name not in done:
             path.append(name)
             for need in sorted(needs[name]):
@@ -132,7 +140,9 @@ def adapt(template: Template, elsewhere: Mapping[str, str]) -> Template:
             case {"Fn::GetAtt": [str(name), "Arn"]} if name in groups:
                 return {"Fn::Join": ["", [node, ":*"]]}
             case {"Fn::GetAtt": [str(name), *_]} if name in elsewhere:
-                raise TemplateError(f"local AWS knows no attributes of {name} ({template['Resources'][name]['Type']})")
+                raise TemplateError(
+                    f"local AWS knows no attributes of {name} ({template['Resources'][name]['Type']})"
+                )
             case {"Fn::Sub": str(text)}:
                 return {"Fn::Sub": _SUBSTITUTION.sub(lambda found: substitute(found), text)}
             case {"Fn::Sub": [str(text), values]}:
@@ -149,7 +159,9 @@ def adapt(template: Template, elsewhere: Mapping[str, str]) -> Template:
 
     for resource in result["Resources"].values():
         depends = resource.get("DependsOn", [])
-        left = [name for name in ([depends] if isinstance(depends, str) else depends) if name not in elsewhere]
+        left = [
+            name for name in ([depends] if isinstance(depends, str) else depends) if name not in elsewhere
+        ]
         resource.pop("DependsOn", None)
         if left:
             resource["DependsOn"] = left

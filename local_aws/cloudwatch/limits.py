@@ -1,8 +1,8 @@
 """PutMetricData's documented limits: raw parameters in, checked datums out.
 
-Source of every limit: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html and
-.../API_MetricDatum.html, API_Dimension.html, API_StatisticSet.html. AWS's error texts are documented nowhere; those
-here name the member in AWS's own way (`MetricData.member.3.Value`, counted from 1).
+Source of every limit: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
+and .../API_MetricDatum.html, API_Dimension.html, API_StatisticSet.html. AWS's error texts are documented
+nowhere; those here name the member in AWS's own way (`MetricData.member.3.Value`, counted from 1).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 from local_aws.errors import AwsError
 
-# "Each PutMetricData request is limited to 1 MB in size for HTTP POST requests": taken as the size before compression,
-# as AWS's own agent does.
+# "Each PutMetricData request is limited to 1 MB in size for HTTP POST requests": taken as the size before
+# compression, as AWS's own agent does.
 MAX_REQUEST_BYTES = 1_048_576
 MAX_DATUMS = 1000
 MAX_VALUES = 150
@@ -30,10 +30,28 @@ MAX_ENTITIES = 2
 OLDEST = timedelta(weeks=2)
 NEWEST = timedelta(hours=2)
 STORAGE_RESOLUTIONS = (1, 60)
-_RATES = ["Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes", "Bits", "Kilobits", "Megabits", "Gigabits"]
+_RATES = [
+    "Bytes",
+    "Kilobytes",
+    "Megabytes",
+    "Gigabytes",
+    "Terabytes",
+    "Bits",
+    "Kilobits",
+    "Megabits",
+    "Gigabits",
+]
 _RATES += ["Terabits", "Count"]
 UNITS = frozenset(
-    ["Seconds", "Microseconds", "Milliseconds", "Percent", "None", *_RATES, *[f"{unit}/Second" for unit in _RATES]]
+    [
+        "Seconds",
+        "Microseconds",
+        "Milliseconds",
+        "Percent",
+        "None",
+        *_RATES,
+        *[f"{unit}/Second" for unit in _RATES],
+    ]
 )
 
 Dimensions = tuple[tuple[str, str], ...]
@@ -86,14 +104,17 @@ def check_put(parameters: Mapping[str, Any], now: datetime) -> tuple[str, list[D
     if namespace.startswith(":"):
         invalid(f"The value {namespace} for parameter Namespace is invalid: it must not start with ':'.")
     members = [
-        (f"MetricData.member.{number}", datum) for number, datum in enumerate(parameters.get("MetricData") or [], 1)
+        (f"MetricData.member.{number}", datum)
+        for number, datum in enumerate(parameters.get("MetricData") or [], 1)
     ]
     entities = parameters.get("EntityMetricData") or []
     if len(entities) > MAX_ENTITIES:
         invalid(f"The collection EntityMetricData must not have a size greater than {MAX_ENTITIES}.")
     for group, entity in enumerate(entities, 1):
         path = f"EntityMetricData.member.{group}.MetricData.member."
-        members += [(f"{path}{number}", datum) for number, datum in enumerate(entity.get("MetricData") or [], 1)]
+        members += [
+            (f"{path}{number}", datum) for number, datum in enumerate(entity.get("MetricData") or [], 1)
+        ]
     if not members:
         missing("The parameter MetricData is required.")
     if len(members) > MAX_DATUMS:
@@ -108,7 +129,9 @@ def _check_datum(datum: Mapping[str, Any], path: str, now: datetime) -> Datum:
         invalid(f"The value {unit} for parameter {path}.Unit is invalid.")
     resolution = datum.get("StorageResolution", 60)
     if resolution not in STORAGE_RESOLUTIONS or isinstance(resolution, bool):
-        invalid(f"The value {resolution} for parameter {path}.StorageResolution is invalid: it must be 1 or 60.")
+        invalid(
+            f"The value {resolution} for parameter {path}.StorageResolution is invalid: it must be 1 or 60."
+        )
     second = _second(datum.get("Timestamp"), f"{path}.Timestamp", now)
     dimensions = _dimensions(datum.get("Dimensions") or [], f"{path}.Dimensions")
     values, statistic = _values(datum, path)
@@ -119,7 +142,9 @@ def _text(value: Any, path: str, longest: int) -> str:
     if value is None or value == "":
         missing(f"The parameter {path} is required.")
     if not isinstance(value, str):
-        raise AwsError(400, "SerializationException", f"{path}: expected a string, found {type(value).__name__}")
+        raise AwsError(
+            400, "SerializationException", f"{path}: expected a string, found {type(value).__name__}"
+        )
     if len(value) > longest:
         invalid(f"The parameter {path} must be shorter than {longest + 1} characters.")
     if not value.isascii():
@@ -151,7 +176,9 @@ def _second(timestamp: datetime | float | None, path: str, now: datetime) -> int
         return int(now.timestamp())
     try:
         moment = (
-            timestamp if isinstance(timestamp, datetime) else datetime.fromtimestamp(float(timestamp), timezone.utc)
+            timestamp
+            if isinstance(timestamp, datetime)
+            else datetime.fromtimestamp(float(timestamp), timezone.utc)
         )
     except (ValueError, TypeError, OverflowError, OSError):
         invalid(f"The value {timestamp} for parameter {path} is invalid.")
@@ -200,10 +227,15 @@ def _values(datum: Mapping[str, Any], path: str) -> tuple[list[tuple[float, floa
             f" expected {len(values)} counts, found {len(counts)}."
         )
     checked = [number(value, f"{path}.Values.member.{at}") for at, value in enumerate(values, 1)]
-    weights = [number(count, f"{path}.Counts.member.{at}") for at, count in enumerate(counts or [1.0] * len(values), 1)]
+    weights = [
+        number(count, f"{path}.Counts.member.{at}")
+        for at, count in enumerate(counts or [1.0] * len(values), 1)
+    ]
     for at, weight in enumerate(weights, 1):
         if weight <= 0:
-            invalid(f"The value {weight} for parameter {path}.Counts.member.{at} is invalid: it must be positive.")
+            invalid(
+                f"The value {weight} for parameter {path}.Counts.member.{at} is invalid: it must be positive."
+            )
     return list(zip(checked, weights, strict=True)), None
 
 

@@ -76,7 +76,9 @@ def get_metric_statistics(store: MetricStore, parameters: Mapping[str, Any], now
     datapoints = []
     for unit in _units(store, parameters, parameters.get("Unit")):
         for moment, distribution in _buckets(store, parameters, period, start, end, start, unit, now).items():
-            values = {statistic: _statistic(distribution, statistic) for statistic in [*statistics, *extended]}
+            values = {
+                statistic: _statistic(distribution, statistic) for statistic in [*statistics, *extended]
+            }
             if None in values.values():
                 continue
             shape = {"ExtendedStatistics": values} if extended else values
@@ -88,10 +90,14 @@ def get_metric_data(store: MetricStore, parameters: Mapping[str, Any], now: date
     """GetMetricData with MetricStat queries; data points are aligned to multiples of the period."""
     queries = parameters.get("MetricDataQueries") or []
     if not queries or len(queries) > MAX_QUERIES:
-        _refuse(f"The collection MetricDataQueries must have 1 to {MAX_QUERIES} members, found {len(queries)}.")
+        _refuse(
+            f"The collection MetricDataQueries must have 1 to {MAX_QUERIES} members, found {len(queries)}."
+        )
     limit = int(parameters.get("MaxDatapoints") or MAX_DATAPOINTS)
     if not 1 <= limit <= MAX_DATAPOINTS:
-        _refuse(f"The value {limit} for parameter MaxDatapoints is invalid: it must be 1 to {MAX_DATAPOINTS}.")
+        _refuse(
+            f"The value {limit} for parameter MaxDatapoints is invalid: it must be 1 to {MAX_DATAPOINTS}."
+        )
     newest_first = parameters.get("ScanBy", "TimestampDescending") != "TimestampAscending"
     ids: set[str] = set()
     series: list[tuple[Mapping[str, Any], list[tuple[int, float]]]] = []
@@ -107,7 +113,9 @@ def get_metric_data(store: MetricStore, parameters: Mapping[str, Any], now: date
     return _page(series, _read_token(parameters.get("NextToken")), limit)
 
 
-def _page(series: list[tuple[Mapping[str, Any], list[tuple[int, float]]]], start: int, limit: int) -> dict[str, Any]:
+def _page(
+    series: list[tuple[Mapping[str, Any], list[tuple[int, float]]]], start: int, limit: int
+) -> dict[str, Any]:
     """The data points [start, start + limit) of all series laid end to end."""
     results = []
     at = 0
@@ -137,7 +145,9 @@ def _series(
     """One query's data points as (second, value), oldest first."""
     stat = query.get("MetricStat")
     if not stat:
-        _refuse(f"{path}: local AWS answers MetricStat queries only, expressions (metric maths, SEARCH) not yet.")
+        _refuse(
+            f"{path}: local AWS answers MetricStat queries only, expressions (metric maths, SEARCH) not yet."
+        )
     if query.get("Expression"):
         _refuse(f"{path}: MetricStat and Expression are mutually exclusive and you have specified both.")
     metric = stat.get("Metric") or {}
@@ -153,7 +163,9 @@ def _series(
     for unit in _units(store, metric, stat.get("Unit")):
         for second, distribution in _buckets(store, metric, period, start, end, 0, unit, now).items():
             buckets.setdefault(second, Distribution()).merge(distribution)
-    points = ((second, _statistic(distribution, stat["Stat"])) for second, distribution in sorted(buckets.items()))
+    points = (
+        (second, _statistic(distribution, stat["Stat"])) for second, distribution in sorted(buckets.items())
+    )
     return [(second, value) for second, value in points if value is not None]
 
 
@@ -199,13 +211,17 @@ def _statistic(distribution: Distribution, statistic: str) -> float | None:
 def _check_statistic(statistic: str, *, percentile: bool) -> None:
     known = _PERCENTILE.fullmatch(statistic) if percentile else statistic in STATISTICS
     if not known:
-        invalid(f"The value {statistic} is not a statistic that local AWS knows: {', '.join(STATISTICS)}, pNN.NN.")
+        invalid(
+            f"The value {statistic} is not a statistic that local AWS knows: {', '.join(STATISTICS)}, pNN.NN."
+        )
 
 
 def _period(value: Any, path: str) -> int:
     period = int(value)
     if period not in HIGH_RESOLUTION_PERIODS and (period < 60 or period % 60):
-        invalid(f"The value {value} for parameter {path} is invalid: it must be 1, 5, 10, 20, 30 or a multiple of 60.")
+        invalid(
+            f"The value {value} for parameter {path} is invalid: it must be 1, 5, 10, 20, 30 or a multiple of 60."
+        )
     return period
 
 

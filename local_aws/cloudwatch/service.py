@@ -29,7 +29,9 @@ class CloudWatch:
         self._store = store
         self._clock = clock
         self._moto = moto
-        self._model = ServiceModel(loaders.Loader().load_service_model("cloudwatch", "service-2"), "cloudwatch")
+        self._model = ServiceModel(
+            loaders.Loader().load_service_model("cloudwatch", "service-2"), "cloudwatch"
+        )
 
     def serve(self, call: Call, parameters: dict[str, Any]) -> HttpResponse:
         """Answer a call with its decoded parameters."""
@@ -56,7 +58,9 @@ class CloudWatch:
             raise AwsError(404, "UnknownOperationException", f"CloudWatch has no operation {call.operation}.")
         body = json.dumps(parameters, default=lambda value: value.timestamp()).encode()
         environ = call.http.environ
-        environ.update(PATH_INFO="/", RAW_URI="/", REQUEST_URI="/", CONTENT_TYPE=_JSON, CONTENT_LENGTH=str(len(body)))
+        environ.update(
+            PATH_INFO="/", RAW_URI="/", REQUEST_URI="/", CONTENT_TYPE=_JSON, CONTENT_LENGTH=str(len(body))
+        )
         environ["HTTP_X_AMZ_TARGET"] = f"{self._model.metadata['targetPrefix']}.{call.operation}"
         environ.pop("HTTP_CONTENT_ENCODING", None)
         call.http.body = body
@@ -66,6 +70,8 @@ class CloudWatch:
             code = str(error.get("__type", "InternalServiceError")).rpartition("#")[2]
             raise AwsError(response.status, code, error.get("message") or error.get("Message") or "")
         shape = self._model.operation_model(call.operation).output_shape
+        if shape is None:
+            return _encode(call, {})
         raw = {"status_code": response.status, "headers": dict(response.headers), "body": response.body}
         result = parsers.create_parser("json").parse(raw, shape)
         result.pop("ResponseMetadata", None)

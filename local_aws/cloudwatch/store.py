@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -24,10 +23,11 @@ class MetricKey(NamedTuple):
 class Distribution:
     """Values with their counts, which any number of datums were merged into.
 
-    `exact` is False once a statistic set came in whose single values nobody knows: then there are no percentiles.
+    `exact` is False once a statistic set came in whose single values nobody knows: then there are no
+    percentiles.
     """
 
-    counts: Counter[float] = field(default_factory=Counter)  # type: ignore[assignment]
+    counts: dict[float, float] = field(default_factory=dict)
     sample_count: float = 0.0
     sum: float = 0.0
     minimum: float = math.inf
@@ -37,7 +37,7 @@ class Distribution:
     def add(self, datum: Datum) -> None:
         """Merge a datum in."""
         for value, count in datum.values:
-            self.counts[value] += count  # type: ignore[assignment]
+            self.counts[value] = self.counts.get(value, 0.0) + count
             self.sample_count += count
             self.sum += value * count
             self.minimum = min(self.minimum, value)
@@ -52,7 +52,7 @@ class Distribution:
     def merge(self, other: Distribution) -> None:
         """Merge another distribution in."""
         for value, count in other.counts.items():
-            self.counts[value] += count
+            self.counts[value] = self.counts.get(value, 0.0) + count
         self.sample_count += other.sample_count
         self.sum += other.sum
         self.minimum = min(self.minimum, other.minimum)
@@ -65,7 +65,8 @@ class Distribution:
         return self.sum / self.sample_count
 
     def percentile(self, percent: float) -> float | None:
-        """The nearest-rank percentile: the smallest value with at least `percent` % of all samples at or below it.
+        """The nearest-rank percentile: the smallest value with at least `percent` % of all samples at or
+        below it.
 
         AWS does not say how it computes percentiles; nearest rank returns a value that was really published.
         None where single values are unknown.

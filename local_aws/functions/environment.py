@@ -134,7 +134,9 @@ class Environment:
             if process and self._exit is None:
                 with contextlib.suppress(ProcessLookupError):  # just ended by itself
                     os.killpg(process.pid, signal.SIGKILL)
-            self._changed.wait_for(lambda: process is None or self._exit is not None or self._process is not process)
+            self._changed.wait_for(
+                lambda: process is None or self._exit is not None or self._process is not process
+            )
 
     def close(self) -> None:
         """End the process as Lambda does: SIGTERM, and after a grace time SIGKILL."""
@@ -155,12 +157,18 @@ class Environment:
     def _failure(self, invocation: Invocation, picked_up: bool) -> Attempt:
         prefix = f"RequestId: {invocation.request_id} Error: "
         if self._exit is not None:
-            how = f"signal: {signal.Signals(-self._exit).name}" if self._exit < 0 else f"exit status {self._exit}"
+            how = (
+                f"signal: {signal.Signals(-self._exit).name}"
+                if self._exit < 0
+                else f"exit status {self._exit}"
+            )
             return _failed("crash", "Runtime.ExitError", f"{prefix}Runtime exited with error: {how}")
         if self._closed:
             return _failed("crash", "Runtime.ExitError", f"{prefix}the execution environment was shut down")
         if not picked_up:
-            return _failed("timeout", "Sandbox.Timedout", f"{prefix}Init timed out after {INIT_SECONDS:.2f} seconds")
+            return _failed(
+                "timeout", "Sandbox.Timedout", f"{prefix}Init timed out after {INIT_SECONDS:.2f} seconds"
+            )
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
         message = f"{now} {invocation.request_id} Task timed out after {self._settings.timeout:.2f} seconds"
         return _failed("timeout", "Sandbox.Timedout", message)
@@ -180,7 +188,10 @@ class Environment:
             try:
                 self._process = subprocess.Popen(  # noqa: S603  # the caller's own binary
                     self._command,
-                    env={**self._environment(), "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.bound_port}"},
+                    env={
+                        **self._environment(),
+                        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.bound_port}",
+                    },
                     stdin=subprocess.DEVNULL,
                     stdout=write,
                     stderr=write,
@@ -244,7 +255,10 @@ class Environment:
                 ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
                 ("Lambda-Runtime-Deadline-Ms", str(self._deadline_ms)),
                 ("Lambda-Runtime-Invoked-Function-Arn", self._settings.arn),
-                ("Lambda-Runtime-Trace-Id", f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0"),
+                (
+                    "Lambda-Runtime-Trace-Id",
+                    f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
+                ),
                 ("Content-Type", "application/json"),
             ]
             return HttpResponse(200, headers, json.dumps(invocation.event).encode())
@@ -252,7 +266,9 @@ class Environment:
     def _finish(self, request_id: str | None, attempt: Attempt) -> HttpResponse:
         with self._changed:
             if request_id is not None and (self._running is None or self._running.request_id != request_id):
-                return _json(400, {"errorType": "InvalidRequestID", "errorMessage": f"not running: {request_id}"})
+                return _json(
+                    400, {"errorType": "InvalidRequestID", "errorMessage": f"not running: {request_id}"}
+                )
             self._result = attempt
             self._changed.notify_all()
         return _json(202, {"status": "OK"})

@@ -24,8 +24,8 @@ _ENDED = ("succeeded", "failed")
 class Function:
     """A function that runs in `concurrency` environments until `close`; use it with `with`.
 
-    `retry_waits` are the seconds before the first and the second retry (AWS: 60 and 120). `send` delivers a record to
-    a queue's ARN with the function's own permissions; `ship_logs` takes each attempt's lines.
+    `retry_waits` are the seconds before the first and the second retry (AWS: 60 and 120). `send` delivers a
+    record to a queue's ARN with the function's own permissions; `ship_logs` takes each attempt's lines.
     """
 
     def __init__(
@@ -53,8 +53,12 @@ class Function:
         self._outstanding = 0
         self._timers: set[threading.Timer] = set()
         self._closed = False
-        self._environments = [Environment(settings, command, environment, self._on_pickup) for _ in range(concurrency)]
-        self._workers = [threading.Thread(target=self._work, args=(e,), daemon=True) for e in self._environments]
+        self._environments = [
+            Environment(settings, command, environment, self._on_pickup) for _ in range(concurrency)
+        ]
+        self._workers = [
+            threading.Thread(target=self._work, args=(e,), daemon=True) for e in self._environments
+        ]
         for worker in self._workers:
             worker.start()
 
@@ -124,7 +128,9 @@ class Function:
             if self._closed:
                 raise RuntimeError(f"{self.settings.name} is closed")
             if self._outstanding >= MAX_QUEUED:
-                raise RuntimeError(f"{self.settings.name} has {MAX_QUEUED} events in its queue, no more are taken")
+                raise RuntimeError(
+                    f"{self.settings.name} has {MAX_QUEUED} events in its queue, no more are taken"
+                )
             self._invocations.append(invocation)
             self._outstanding += 1
         self._queue.put(invocation)
@@ -208,4 +214,3 @@ class Function:
             invocation.status = status
             self._outstanding -= 1
             self._changed.notify_all()
-

@@ -50,7 +50,11 @@ def handle(event: Any, identifier: str) -> None:
 
 def main() -> None:
     if os.environ.get("TEST_INIT") == "fail":
-        call("POST", f"{BASE}/init/error", {"errorType": "ConfigError", "errorMessage": "RELAY_X: expected a number"})
+        call(
+            "POST",
+            f"{BASE}/init/error",
+            {"errorType": "ConfigError", "errorMessage": "RELAY_X: expected a number"},
+        )
         sys.exit(1)
     if os.environ.get("TEST_INIT") == "exit":
         print("bad setting", flush=True)

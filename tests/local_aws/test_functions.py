@@ -28,7 +28,9 @@ def messages(aws: LocalAws, stack: Stack) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_synchronous_invocation_returns_the_answer_and_keeps_the_process(aws: LocalAws, stack: Stack) -> None:
+def test_a_synchronous_invocation_returns_the_answer_and_keeps_the_process(
+    aws: LocalAws, stack: Stack
+) -> None:
     with run(aws, stack) as function:
         first, second = function.invoke({"do": "answer", "ä": [1]}), function.invoke({"do": "answer"})
     assert first.status == "succeeded"
@@ -129,7 +131,11 @@ def test_a_failing_event_is_retried_and_ends_in_the_queue(aws: LocalAws, stack: 
         "approximateInvokeCount": 2,
     }
     assert record["requestPayload"] == failed.event
-    assert record["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
+    assert record["responseContext"] == {
+        "statusCode": 200,
+        "executedVersion": "$LATEST",
+        "functionError": "Unhandled",
+    }
     assert record["responsePayload"] == {"errorType": "BatchError", "errorMessage": "line 3: expected JSON"}
     (sent,) = aws.calls.of("sqs", "SendMessage")
     assert "assumed-role/small-Role" in sent.principal
@@ -138,7 +144,9 @@ def test_a_failing_event_is_retried_and_ends_in_the_queue(aws: LocalAws, stack: 
 def test_the_record_needs_the_roles_permission(aws: LocalAws, stack: Stack) -> None:
     iam, role = aws.client("iam"), stack.resources["Role"].physical_id
     deny = {"Statement": [{"Effect": "Deny", "Action": "sqs:*", "Resource": "*"}]}
-    iam.put_role_policy(RoleName=role, PolicyName="deny", PolicyDocument=json.dumps({"Version": "2012-10-17", **deny}))
+    iam.put_role_policy(
+        RoleName=role, PolicyName="deny", PolicyDocument=json.dumps({"Version": "2012-10-17", **deny})
+    )
     with run(aws, stack) as function:
         failed = function.invoke_async({"do": "fail"})
         function.wait_idle(30)
@@ -149,7 +157,10 @@ def test_the_record_needs_the_roles_permission(aws: LocalAws, stack: Stack) -> N
 
 @pytest.mark.parametrize(
     ("command", "message"),
-    [("exit", "Runtime exited with error: exit status 7"), ("die", "Runtime exited with error: signal: SIGKILL")],
+    [
+        ("exit", "Runtime exited with error: exit status 7"),
+        ("die", "Runtime exited with error: signal: SIGKILL"),
+    ],
 )
 def test_a_crash_is_an_exit_error_and_the_next_event_gets_a_new_process(
     aws: LocalAws, stack: Stack, command: str, message: str
