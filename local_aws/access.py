@@ -68,7 +68,7 @@ ANONYMOUS = Principal("anonymous", "", "anonymous")
 
 @dataclass(frozen=True)
 class Demand:
-    """One permission that a call needs. `owner` is the resource's account, `policy` the resource's own policy."""
+    """One permission that a call needs; `owner` is the resource's account, `policy` its own policy."""
 
     action: str
     resource: str
@@ -208,9 +208,10 @@ class Access:
 
     def _hide_missing(self, call: Call, principal: Principal) -> None:
         """Without s3:ListBucket, S3 does not tell whether an object exists."""
-        if call.bucket and call.key and self._moto.bucket(call.bucket):
-            if self._moto.s3_object(call.bucket, call.key) is None:
-                self._require(call, principal, self._s3_demand("s3:ListBucket", call.bucket))
+        if not call.bucket or not call.key or self._moto.bucket(call.bucket) is None:
+            return
+        if self._moto.s3_object(call.bucket, call.key) is None:
+            self._require(call, principal, self._s3_demand("s3:ListBucket", call.bucket))
 
 
 def _owner_arn(principal: Principal) -> str:

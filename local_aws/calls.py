@@ -43,7 +43,7 @@ _VERBS = {"GET": "Get", "PUT": "Put", "DELETE": "Delete"}
 
 @dataclass
 class Call:
-    """What a request asks for. `resource` is the ARN it acts on, or `*`; `parameters` the decoded JSON or form."""
+    """What a request asks for. `resource` is the ARN it acts on, or `*`."""
 
     service: str
     operation: str
@@ -80,7 +80,7 @@ class CallRecord:
 
 
 class CallLog:
-    """The record of every call, oldest first; safe to read while calls go on. Keeps the last `MAX_RECORDS`."""
+    """Every call, oldest first; safe to read while calls go on. Keeps the last `MAX_RECORDS`."""
 
     MAX_RECORDS = 500_000
 
@@ -178,35 +178,38 @@ def _s3_operation(
 ) -> str:
     if not bucket:
         return "ListBuckets"
-    if not key:
-        for subresource, name in _BUCKET_SUBRESOURCES.items():
-            if subresource in query:
-                return _VERBS.get(method, method) + name
-        if method == "GET":
-            return (
-                "ListObjectVersions"
-                if "versions" in query
-                else "ListMultipartUploads"
-                if "uploads" in query
-                else "ListObjectsV2"
-                if query.get("list-type") == "2"
-                else "ListObjects"
-            )
-        if method == "POST":
-            return "DeleteObjects" if "delete" in query else "PostObject"
-        return {"PUT": "CreateBucket", "DELETE": "DeleteBucket", "HEAD": "HeadBucket"}.get(method, method)
-    for subresource, name in _OBJECT_SUBRESOURCES.items():
+    subresources = _OBJECT_SUBRESOURCES if key else _BUCKET_SUBRESOURCES
+    for subresource, name in subresources.items():
         if subresource in query:
             return _VERBS.get(method, method) + name
+    return _object_operation(method, query, headers) if key else _bucket_operation(method, query)
+
+
+def _bucket_operation(method: str, query: Mapping[str, str]) -> str:
+    if method == "GET":
+        if "versions" in query:
+            return "ListObjectVersions"
+        if "uploads" in query:
+            return "ListMultipartUploads"
+        return "ListObjectsV2" if query.get("list-type") == "2" else "ListObjects"
+    if method == "POST":
+        return "DeleteObjects" if "delete" in query else "PostObject"
+    return {"PUT": "CreateBucket", "DELETE": "DeleteBucket", "HEAD": "HeadBucket"}.get(method, method)
+
+
+def _object_operation(method: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
+    is_copy = "x-amz-copy-source" in headers
     if "uploadId" in query or "uploads" in query:
         return {
             "POST": "CreateMultipartUpload" if "uploads" in query else "CompleteMultipartUpload",
-            "PUT": "UploadPartCopy" if "x-amz-copy-source" in headers else "UploadPart",
+            "PUT": "UploadPartCopy" if is_copy else "UploadPart",
             "DELETE": "AbortMultipartUpload",
             "GET": "ListParts",
         }.get(method, method)
-    if method == "PUT":
-        return "CopyObject" if "x-amz-copy-source" in headers else "PutObject"
-    return {"GET": "GetObject", "HEAD": "HeadObject", "DELETE": "DeleteObject", "POST": "RestoreObject"}.get(
-        method, method
-    )
+    return {
+        "PUT": "CopyObject" if is_copy else "PutObject",
+        "GET": "GetObject",
+        "HEAD": "HeadObject",
+        "DELETE": "DeleteObject",
+        "POST": "RestoreObject",
+    }.get(method, method)

@@ -53,7 +53,10 @@ def error_response(protocol: Protocol, error: AwsError) -> HttpResponse:
         )
     code, message = escape(error.code), escape(error.message)
     if protocol == "s3":
-        text = f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{identifier}</RequestId></Error>"
+        text = (
+            f"<Error><Code>{code}</Code><Message>{message}</Message>"
+            f"<RequestId>{identifier}</RequestId></Error>"
+        )
         headers = [("x-amz-request-id", identifier), ("Content-Type", "application/xml")]
     else:
         text = (

@@ -58,7 +58,7 @@ class Gateway:
             response = self._with_fault(fault, call, lambda: self._answer(call, principal, parameters))
         except AwsError as error:
             response = error_response(call.protocol, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the outermost place, which tells everybody
             # A fault of local AWS itself: said here in full, and to the caller.
             _log.exception("%s %s", call.service, call.operation)
             response = error_response(

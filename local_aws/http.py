@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -117,13 +118,17 @@ class _Handler(MotoRequestHandler):
         """Say nothing: calls are recorded as data."""
 
 
+def _unused(*_: object) -> Iterable[bytes]:
+    raise AssertionError("_Handler.run_wsgi calls no WSGI application")
+
+
 class HttpServer(ThreadedWSGIServer):
     """Serves `application` on 127.0.0.1 from `start` to `close`; port 0 takes a free one."""
 
     def __init__(self, application: Application, port: int = 0) -> None:
         self.application = application
         self.connections: set[socket.socket] = set()
-        super().__init__("127.0.0.1", port, app=None, handler=_Handler)
+        super().__init__("127.0.0.1", port, app=_unused, handler=_Handler)
         self._thread = threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
         )
@@ -148,7 +153,5 @@ class HttpServer(ThreadedWSGIServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that went away; show everything else, which is a bug here."""
-        import sys
-
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)

@@ -6,6 +6,7 @@ Limits: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -35,32 +36,8 @@ def check_events(
     `tooNewLogEventStartIndex` is the first rejected event, `tooOldLogEventEndIndex` and
     `expiredLogEventEndIndex` are one past the last. What breaks a limit of the whole batch raises `AwsError`.
     """
-    if not 1 <= len(events) <= MAX_EVENTS:
-        _refuse(
-            f"'logEvents' failed to satisfy constraint: expected 1 to {MAX_EVENTS} events, found {len(events)}"
-        )
-    total = 0
-    for number, event in enumerate(events, 1):
-        path = f"logEvents.{number}.member"
-        message, timestamp = event.get("message"), event.get("timestamp")
-        if not isinstance(message, str) or not message:
-            _refuse(
-                f"Value at '{path}.message' failed to satisfy constraint: expected 1 character or more, found none"
-            )
-        if not isinstance(timestamp, int) or isinstance(timestamp, bool) or timestamp < 0:
-            _refuse(f"Value at '{path}.timestamp' failed to satisfy constraint: found {timestamp!r}")
-        size = len(message.encode())
-        if size > MAX_EVENT_BYTES:
-            _refuse(
-                f"Log event too large: {size} bytes exceeds limit of {MAX_EVENT_BYTES} (at '{path}.message')"
-            )
-        total += size + EVENT_OVERHEAD_BYTES
-    if total > MAX_BATCH_BYTES:
-        _refuse(f"Upload too large: {total} bytes exceeds limit of {MAX_BATCH_BYTES}")
+    _check_batch(events)
     times = [int(event["timestamp"]) for event in events]
-    if any(later < earlier for earlier, later in zip(times, times[1:], strict=False)):
-        _refuse("Log events in a single PutLogEvents request must be in chronological order.")
-
     too_old = sum(time < now_ms - OLDEST_MS for time in times)
     expired = sum(time < now_ms - retention_days * _DAY_MS for time in times) if retention_days else 0
     too_new = sum(time > now_ms + NEWEST_MS for time in times)
@@ -75,6 +52,29 @@ def check_events(
     if expired > too_old:
         rejected["expiredLogEventEndIndex"] = expired
     return list(events[start:end]), rejected
+
+
+def _check_batch(events: Sequence[Mapping[str, Any]]) -> None:
+    if not 1 <= len(events) <= MAX_EVENTS:
+        _refuse(f"'logEvents' failed to satisfy constraint: 1 to {MAX_EVENTS} events, found {len(events)}")
+    total = sum(_checked_size(event, f"logEvents.{at}.member") for at, event in enumerate(events, 1))
+    if total > MAX_BATCH_BYTES:
+        _refuse(f"Upload too large: {total} bytes exceeds limit of {MAX_BATCH_BYTES}")
+    if any(later["timestamp"] < earlier["timestamp"] for earlier, later in itertools.pairwise(events)):
+        _refuse("Log events in a single PutLogEvents request must be in chronological order.")
+
+
+def _checked_size(event: Mapping[str, Any], path: str) -> int:
+    """What an event counts in its batch, in bytes."""
+    message, timestamp = event.get("message"), event.get("timestamp")
+    if not isinstance(message, str) or not message:
+        _refuse(f"Value at '{path}.message' failed to satisfy constraint: at least 1 character, found none")
+    if not isinstance(timestamp, int) or isinstance(timestamp, bool) or timestamp < 0:
+        _refuse(f"Value at '{path}.timestamp' failed to satisfy constraint: found {timestamp!r}")
+    size = len(message.encode())
+    if size > MAX_EVENT_BYTES:
+        _refuse(f"Log event too large: {size} bytes exceeds limit of {MAX_EVENT_BYTES} (at '{path}.message')")
+    return size + EVENT_OVERHEAD_BYTES
 
 
 def put_log_events(

@@ -245,7 +245,7 @@ class LocalAws:
 
     def _send(self, settings: FunctionSettings, arn: str, text: str) -> None:
         sqs = self.client("sqs", settings.role_arn)
-        region, account, name = arn.split(":")[3:6]
+        account, name = arn.split(":")[4:6]
         sqs.send_message(QueueUrl=f"{self.endpoint_url}/{account}/{name}", MessageBody=text)
 
     def log_events(self, group: str, stream: str | None = None) -> list[LogEvent]:

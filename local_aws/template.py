@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class TemplateError(ValueError):
 
 
 def translate(path: Path, parameters: Mapping[str, str], region: str) -> Template:
-    """The template at `path`, translated by SAM's own translator; functions get a placeholder for their code."""
+    """The template at `path`, translated by SAM's translator; functions get a placeholder as code."""
     template = yaml_parse(path.read_text())
     if not isinstance(template, dict) or "Resources" not in template:
         raise TemplateError(f"{path}: expected a template with Resources, found none")
@@ -38,7 +39,7 @@ def translate(path: Path, parameters: Mapping[str, str], region: str) -> Templat
 
 
 def check_parameters(template: Template, given: Mapping[str, str]) -> None:
-    """Refuse what CloudFormation refuses: unknown and missing parameters, and values outside their constraints."""
+    """Refuse what CloudFormation refuses: unknown, missing and out-of-bounds parameters."""
     declared = template.get("Parameters", {})
     if unknown := sorted(set(given) - set(declared)):
         raise TemplateError(
@@ -74,7 +75,7 @@ def _check_number(name: str, value: str, rules: Mapping[str, Any]) -> None:
 
 
 def check_cycles(template: Template) -> None:
-    """Refuse resources that need each other: CloudFormation cannot create them, and cfn-lint does not see it."""
+    """Refuse resources that need each other, which CloudFormation cannot create; cfn-lint does not see it."""
     resources = template["Resources"]
     needs = {name: set(_references(resource)) & set(resources) for name, resource in resources.items()}
     path: list[str] = []
@@ -133,30 +134,7 @@ def adapt(template: Template, elsewhere: Mapping[str, str]) -> Template:
         if "Default" in rules:
             rules["Default"] = _text(rules["Default"])
 
-    def rewrite(node: dict[str, Any]) -> Any:
-        match node:
-            case {"Ref": str(name)} if name in elsewhere:
-                return elsewhere[name]
-            case {"Fn::GetAtt": [str(name), "Arn"]} if name in groups:
-                return {"Fn::Join": ["", [node, ":*"]]}
-            case {"Fn::GetAtt": [str(name), *_]} if name in elsewhere:
-                raise TemplateError(
-                    f"local AWS knows no attributes of {name} ({template['Resources'][name]['Type']})"
-                )
-            case {"Fn::Sub": str(text)}:
-                return {"Fn::Sub": _SUBSTITUTION.sub(lambda found: substitute(found), text)}
-            case {"Fn::Sub": [str(text), values]}:
-                return {"Fn::Sub": [_SUBSTITUTION.sub(lambda found: substitute(found), text), values]}
-            case {"Fn::Equals": [left, right]}:
-                return {"Fn::Equals": [_text(left), _text(right)]}
-        return node
-
-    def substitute(found: re.Match[str]) -> str:
-        name, _, attribute = found[1].partition(".")
-        if name in groups and attribute == "Arn":
-            return f"{found[0]}:*"
-        return elsewhere.get(name, found[0]) if not attribute else found[0]
-
+    references = _References(groups, elsewhere)
     for resource in result["Resources"].values():
         depends = resource.get("DependsOn", [])
         left = [
@@ -167,8 +145,38 @@ def adapt(template: Template, elsewhere: Mapping[str, str]) -> Template:
             resource["DependsOn"] = left
     for section in ("Conditions", "Resources", "Outputs"):
         if section in result:
-            result[section] = transform(result[section], rewrite)
+            result[section] = transform(result[section], references.rewrite)
     return result
+
+
+@dataclass(frozen=True)
+class _References:
+    """Rewrites references to log groups' ARNs, and to resources that moto does not create."""
+
+    groups: set[str]
+    elsewhere: Mapping[str, str]
+
+    def rewrite(self, node: dict[str, Any]) -> Any:
+        match node:
+            case {"Ref": str(name)} if name in self.elsewhere:
+                return self.elsewhere[name]
+            case {"Fn::GetAtt": [str(name), "Arn"]} if name in self.groups:
+                return {"Fn::Join": ["", [node, ":*"]]}
+            case {"Fn::GetAtt": [str(name), attribute]} if name in self.elsewhere:
+                raise TemplateError(f"local AWS does not know the attribute {attribute} of {name}")
+            case {"Fn::Sub": str(text)}:
+                return {"Fn::Sub": _SUBSTITUTION.sub(self._substitute, text)}
+            case {"Fn::Sub": [str(text), values]}:
+                return {"Fn::Sub": [_SUBSTITUTION.sub(self._substitute, text), values]}
+            case {"Fn::Equals": [left, right]}:
+                return {"Fn::Equals": [_text(left), _text(right)]}
+        return node
+
+    def _substitute(self, found: re.Match[str]) -> str:
+        name, _, attribute = found[1].partition(".")
+        if name in self.groups and attribute == "Arn":
+            return f"{found[0]}:*"
+        return found[0] if attribute else self.elsewhere.get(name, found[0])
 
 
 def transform(node: Any, rewrite: Callable[[dict[str, Any]], Any]) -> Any:

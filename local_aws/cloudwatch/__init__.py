@@ -1,0 +1,1 @@
+"""CloudWatch metrics: `limits`, `store` and `query` are pure; `service` speaks the protocols."""

@@ -204,7 +204,8 @@ def _values(datum: Mapping[str, Any], path: str) -> tuple[list[tuple[float, floa
     given = [name for name in ("Value", "Values", "StatisticValues") if datum.get(name) not in (None, [])]
     if not given:
         missing(
-            f"At least one of the parameters {path}.Value, {path}.Values and {path}.StatisticValues must be specified."
+            f"At least one of the parameters {path}.Value, {path}.Values and {path}.StatisticValues"
+            " must be specified."
         )
     if len(given) > 1:
         conflict(

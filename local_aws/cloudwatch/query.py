@@ -179,7 +179,7 @@ def _buckets(
     unit: str,
     now: datetime,
 ) -> dict[int, Distribution]:
-    """Distributions per period of a metric, by the second at which the period begins, counted from `origin`."""
+    """Distributions by the second at which their period begins; periods are counted from `origin`."""
     buckets: dict[int, Distribution] = {}
     first = start - (start - origin) % period
     for cell, distribution in store.cells(_key(metric)):
@@ -220,7 +220,8 @@ def _period(value: Any, path: str) -> int:
     period = int(value)
     if period not in HIGH_RESOLUTION_PERIODS and (period < 60 or period % 60):
         invalid(
-            f"The value {value} for parameter {path} is invalid: it must be 1, 5, 10, 20, 30 or a multiple of 60."
+            f"The value {value} for parameter {path} is invalid:"
+            " it must be 1, 5, 10, 20, 30 or a multiple of 60."
         )
     return period
 

@@ -1,4 +1,4 @@
-"""CloudWatch's protocols: Smithy RPC v2 CBOR and AWS JSON 1.0, plain or gzip; everything but metrics goes to moto."""
+"""CloudWatch in Smithy RPC v2 CBOR and AWS JSON 1.0; everything but metrics goes to moto."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Lambda: `function` queues and retries, `environment` runs a process, `invocation` is the data."""

@@ -13,7 +13,7 @@ Status = Literal["queued", "running", "waiting", "succeeded", "failed"]
 
 @dataclass
 class Attempt:
-    """One try at an event. `response` is what the function returned, or its error object; `log` its output's lines."""
+    """One try at an event. `response` is the function's answer or error object, `log` its output."""
 
     outcome: Outcome
     response: Any = None

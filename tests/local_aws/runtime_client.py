@@ -1,4 +1,4 @@
-"""A Lambda "binary" for tests: a runtime client that does what its event says, by nothing but the standard library."""
+"""A Lambda "binary" for tests: a runtime client that does what its event says."""
 
 from __future__ import annotations
 

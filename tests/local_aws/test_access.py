@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -67,10 +68,11 @@ def test_s3_by_action_and_resource(aws: LocalAws) -> None:
     assert denial(error) == (
         "AccessDenied",
         403,
-        f"User: arn:aws:sts::{ACCOUNT}:assumed-role/reader/local-aws is not authorized to perform: s3:GetObject on"
-        ' resource: "arn:aws:s3:::by-action/out/a" because no identity-based policy allows the s3:GetObject action',
+        f"User: arn:aws:sts::{ACCOUNT}:assumed-role/reader/local-aws is not authorized to perform:"
+        ' s3:GetObject on resource: "arn:aws:s3:::by-action/out/a"'
+        " because no identity-based policy allows the s3:GetObject action",
     )
-    for refused in (
+    refusals: list[Callable[[], object]] = [
         lambda: s3.put_object(Bucket="by-action", Key="in/b", Body=b""),
         lambda: s3.list_objects_v2(Bucket="by-action"),
         lambda: s3.delete_object(Bucket="by-action", Key="in/a"),
@@ -79,7 +81,8 @@ def test_s3_by_action_and_resource(aws: LocalAws) -> None:
         lambda: s3.delete_objects(Bucket="by-action", Delete={"Objects": [{"Key": "in/a"}]}),
         lambda: s3.create_multipart_upload(Bucket="by-action", Key="in/c"),
         lambda: s3.put_bucket_policy(Bucket="by-action", Policy=document(allow("s3:*", Principal="*"))),
-    ):
+    ]
+    for refused in refusals:
         with pytest.raises(ClientError, match="AccessDenied"):
             refused()
     assert {call.error for call in aws.calls.of("s3") if "reader" in call.principal} == {None, "AccessDenied"}

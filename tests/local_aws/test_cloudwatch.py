@@ -152,7 +152,7 @@ def test_get_metric_statistics_begins_at_the_start_time(aws: LocalAws) -> None:
     ]
     extended = client.get_metric_statistics(**options, Period=3600, ExtendedStatistics=["p50", "p99"])
     assert extended["Datapoints"][0]["ExtendedStatistics"] == {"p50": 1, "p99": 2}
-    with pytest.raises(ClientError, match="InvalidParameterCombination.*limit of 1,440"):
+    with pytest.raises(ClientError, match=r"InvalidParameterCombination.*limit of 1,440"):
         client.get_metric_statistics(
             **{**options, "StartTime": START - timedelta(days=3)}, Period=60, Statistics=["Sum"]
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,9 +21,9 @@ def bucket(aws: LocalAws) -> str:
 
 
 @pytest.fixture
-def s3(aws: LocalAws, bucket: str) -> Iterator[Any]:
+def s3(aws: LocalAws, bucket: str) -> Any:
     aws.calls.clear()
-    yield aws.client("s3", config=ONCE)
+    return aws.client("s3", config=ONCE)
 
 
 def put(s3: Any, key: str) -> Any:
@@ -159,5 +158,5 @@ def test_which_calls_are_hit(aws: LocalAws, s3: Any) -> None:
 
 
 def test_a_fault_that_does_not_exist_is_refused(aws: LocalAws) -> None:
-    with pytest.raises(ValueError, match="cut_before.*found 'explode'"):
+    with pytest.raises(ValueError, match=r"cut_before.*found 'explode'"):
         aws.faults.add(kind="explode")  # type: ignore[arg-type]

@@ -114,7 +114,7 @@ def test_by_boto3(aws: LocalAws) -> None:
     for group, stream, missing in (("nothing", "stream", "group"), ("group", "nothing", "stream")):
         with pytest.raises(ClientError, match=f"ResourceNotFoundException.*log {missing} does not exist"):
             logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event(now_ms)])
-    with pytest.raises(ClientError, match="InvalidParameterException.*chronological"):
+    with pytest.raises(ClientError, match=r"InvalidParameterException.*chronological"):
         logs.put_log_events(logGroupName="group", logStreamName="stream", logEvents=events[::-1])
     with pytest.raises(ClientError, match="ResourceAlreadyExistsException"):
         logs.create_log_stream(logGroupName="group", logStreamName="stream")
