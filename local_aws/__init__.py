@@ -9,7 +9,8 @@ From the outside in; each module imports only from those below it.
 - `functions`: runs a Lambda function's binary: queue, retries, Runtime API.
 - `gateway`: what happens to every request.
 - `access`, `policy`: IAM.
-- `cloudwatch`, `logs`: metrics with every documented limit; strict PutLogEvents.
+- `logs`, `emf`, `cloudwatch`: strict PutLogEvents; metrics out of log events; metrics with every
+  documented limit.
 - `notifications`: S3's events.
 - `moto_backend`: moto, which plays all other services.
 - `calls`, `wire`, `errors`, `faults`, `clock`, `http`: requests and answers, and what is shared.

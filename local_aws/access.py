@@ -113,6 +113,10 @@ class Access:
         except PolicyError as error:
             raise AwsError(501, "NotImplemented", f"{error} (asked by {principal.arn})") from error
 
+    def role_may(self, role_arn: str, action: str, resource: str) -> bool:
+        """Whether a role's own policies allow an action; for what a service does in the role's name."""
+        return evaluate(self._moto.role_policies(role_arn), action, resource, {}) is Decision.ALLOW
+
     def _demands(self, call: Call, principal: Principal, parameters: Mapping[str, Any]) -> Iterable[Demand]:
         match call.service:
             case "s3":

@@ -19,7 +19,7 @@ from local_aws.cloudwatch.store import MetricStore
 from local_aws.errors import AwsError, error_response, request_id
 from local_aws.faults import Fault, Faults, fault_error
 from local_aws.http import HttpRequest, HttpResponse
-from local_aws.logs import put_log_events
+from local_aws.logs import Logs
 from local_aws.moto_backend import MotoBackend
 from local_aws.notifications import Cause, cause
 from local_aws.wire import MAX_BODY_BYTES, parameters_of
@@ -39,6 +39,7 @@ class Gateway:
         self.access = Access(moto, self.bucket_policies)
         self.calls = CallLog()
         self.faults = Faults()
+        self.logs = Logs(moto, clock, metrics)
         self._cloudwatch = CloudWatch(metrics, clock, moto.serve)
 
     def __call__(self, http: HttpRequest) -> HttpResponse | None:
@@ -117,7 +118,7 @@ class Gateway:
         if call.service == "cloudwatch" and call.protocol in ("cbor", "json"):
             return self._cloudwatch.serve(call, parameters)
         if call.service == "logs" and call.operation == "PutLogEvents":
-            return put_log_events(self._moto, self._clock, call, parameters, principal.account)
+            return self.logs.put_log_events(call, parameters, principal.account)
         return self._moto.serve(call)
 
     def _bucket_policy(self, call: Call) -> HttpResponse | None:

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 from local_aws.calls import Call
 from local_aws.clock import Clock
+from local_aws.cloudwatch.store import MetricStore
+from local_aws.emf import extract
 from local_aws.errors import AwsError, request_id
 from local_aws.http import HttpResponse
 from local_aws.moto_backend import MotoBackend
@@ -77,25 +79,51 @@ def _checked_size(event: Mapping[str, Any], path: str) -> int:
     return size + EVENT_OVERHEAD_BYTES
 
 
-def put_log_events(
-    moto: MotoBackend, clock: Clock, call: Call, parameters: Mapping[str, Any], account: str
-) -> HttpResponse:
-    """Answer PutLogEvents; the events go into moto's stream, past moto's own time window and real clock."""
-    group = moto.log_group(account, call.region, str(parameters.get("logGroupName")))
-    if group is None:
-        raise AwsError(400, "ResourceNotFoundException", "The specified log group does not exist.")
-    stream = group.streams.get(parameters.get("logStreamName"))
-    if stream is None:
-        raise AwsError(400, "ResourceNotFoundException", "The specified log stream does not exist.")
-    retention = int(group.retention_in_days) if group.retention_in_days else None
-    events, rejected = check_events(parameters.get("logEvents") or [], _milliseconds(clock.now()), retention)
-    with moto.lock:
-        token = stream.put_log_events([dict(event) for event in events])
-    answer: dict[str, Any] = {"nextSequenceToken": token}
-    if rejected:
-        answer["rejectedLogEventsInfo"] = rejected
-    headers = [("x-amzn-RequestId", request_id()), ("Content-Type", "application/x-amz-json-1.1")]
-    return HttpResponse(200, headers, json.dumps(answer).encode())
+class Logs:
+    """PutLogEvents, and Lambda's own way into a log group. Metrics in log events go to `metrics`."""
+
+    def __init__(self, moto: MotoBackend, clock: Clock, metrics: MetricStore) -> None:
+        self._moto = moto
+        self._clock = clock
+        self._metrics = metrics
+
+    def put_log_events(self, call: Call, parameters: Mapping[str, Any], account: str) -> HttpResponse:
+        """Answer PutLogEvents; events go into moto's stream, past moto's own time window and real clock."""
+        group = self._moto.log_group(account, call.region, str(parameters.get("logGroupName")))
+        if group is None:
+            raise AwsError(400, "ResourceNotFoundException", "The specified log group does not exist.")
+        stream = group.streams.get(parameters.get("logStreamName"))
+        if stream is None:
+            raise AwsError(400, "ResourceNotFoundException", "The specified log stream does not exist.")
+        retention = int(group.retention_in_days) if group.retention_in_days else None
+        now_ms = _milliseconds(self._clock.now())
+        events, rejected = check_events(parameters.get("logEvents") or [], now_ms, retention)
+        answer: dict[str, Any] = {"nextSequenceToken": self._store(stream, events)}
+        if rejected:
+            answer["rejectedLogEventsInfo"] = rejected
+        headers = [("x-amzn-RequestId", request_id()), ("Content-Type", "application/x-amz-json-1.1")]
+        return HttpResponse(200, headers, json.dumps(answer).encode())
+
+    def write(
+        self, account: str, region: str, group_name: str, stream_name: str, lines: Sequence[str]
+    ) -> None:
+        """Write a function's output to its group, if that exists; empty lines are left out."""
+        group = self._moto.log_group(account, region, group_name)
+        if group is None:
+            return
+        with self._moto.lock:
+            if stream_name not in group.streams:
+                group.create_log_stream(stream_name)
+        now_ms = _milliseconds(self._clock.now())
+        self._store(
+            group.streams[stream_name], [{"timestamp": now_ms, "message": line} for line in lines if line]
+        )
+
+    def _store(self, stream: Any, events: Sequence[Mapping[str, Any]]) -> str:
+        with self._moto.lock:
+            token: str = stream.put_log_events([dict(event) for event in events])
+        extract(self._metrics, (event["message"] for event in events), self._clock.now())
+        return token
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -113,6 +113,11 @@ class MotoBackend:
         # What came by CloudFormation is not text yet.
         return [p if isinstance(p, str) else json.dumps(p) for p in [*owner.policies.values(), *versions]]
 
+    def role_policies(self, role_arn: str) -> list[str]:
+        """The policies of a role; [] if there is no such role."""
+        role = self._role(role_arn.split(":")[4], role_arn)
+        return self._policies(role) if role else []
+
     def trust_policy(self, role_arn: str) -> str | None:
         """The trust policy of a role; None if there is no such role."""
         role = self._role(role_arn.split(":")[4], role_arn)

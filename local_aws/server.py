@@ -183,13 +183,14 @@ class LocalAws:
         `variables` are further environment variables, for tests.
         """
         settings = stack.functions[logical_id]
+        log_stream = f"{self.clock.now():%Y/%m/%d}/[$LATEST]{os.urandom(16).hex()}"
         function = Function(
             settings,
             [os.fspath(part) for part in command],
-            lambda: self._function_environment(settings) | dict(variables or {}),
+            lambda: self._function_environment(settings, log_stream) | dict(variables or {}),
             clock=self.clock,
             send=lambda arn, text: self._send(settings, arn, text),
-            ship_logs=lambda lines: None,
+            ship_logs=lambda lines: self._ship_logs(settings, log_stream, lines),
             concurrency=concurrency,
             retry_waits=retry_waits,
         )
@@ -221,10 +222,9 @@ class LocalAws:
                 )
             backlog.append(event)
 
-    def _function_environment(self, settings: FunctionSettings) -> dict[str, str]:
+    def _function_environment(self, settings: FunctionSettings, log_stream: str) -> dict[str, str]:
         """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        day = self.clock.now().strftime("%Y/%m/%d")
         reserved = {
             "_HANDLER": settings.handler,
             "AWS_EXECUTION_ENV": "AWS_Lambda_provided.al2023",
@@ -234,7 +234,7 @@ class LocalAws:
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_LAMBDA_LOG_FORMAT": settings.log_format,
             "AWS_LAMBDA_LOG_GROUP_NAME": settings.log_group,
-            "AWS_LAMBDA_LOG_STREAM_NAME": f"{day}/[$LATEST]{os.urandom(16).hex()}",
+            "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
             "LANG": "en_US.UTF-8",
             "TZ": ":UTC",
         }
@@ -242,6 +242,14 @@ class LocalAws:
             reserved["AWS_LAMBDA_LOG_LEVEL"] = settings.log_level
         credentials = self._credentials(settings.role_arn, settings.name)
         return {**kept, **settings.variables, **reserved, **self.environment(), **credentials}
+
+    def _ship_logs(self, settings: FunctionSettings, log_stream: str, lines: list[str]) -> None:
+        """Write a function's output to its log group; like Lambda, not if its role does not allow that."""
+        group = f"arn:aws:logs:{self.region}:{DEFAULT_ACCOUNT}:log-group:{settings.log_group}"
+        needed = ("logs:CreateLogStream", "logs:PutLogEvents")
+        resource = f"{group}:log-stream:{log_stream}"
+        if all(self._gateway.access.role_may(settings.role_arn, action, resource) for action in needed):
+            self._gateway.logs.write(DEFAULT_ACCOUNT, self.region, settings.log_group, log_stream, lines)
 
     def _send(self, settings: FunctionSettings, arn: str, text: str) -> None:
         sqs = self.client("sqs", settings.role_arn)

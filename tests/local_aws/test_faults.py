@@ -131,6 +131,7 @@ def test_a_client_gives_up_on_a_timeout(aws: LocalAws, s3: Any) -> None:
     with pytest.raises(ReadTimeoutError):
         put(s3, "slow")
     fault.release()
+    aws.calls.wait_for("s3", "PutObject")
 
 
 def test_latency_delays_the_work(aws: LocalAws, s3: Any) -> None:
