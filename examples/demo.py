@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,6 +34,8 @@ EXAMPLES = ROOT / "examples"
 RELAY = ROOT / "target" / "debug" / "locust-cloudwatch-relay"
 TEST = "shop"
 NAMESPACE = "Locust"
+RETRY_WAITS = (1.0, 2.0)
+"""Seconds before Lambda's retries, which wait one and two minutes on AWS."""
 DRAIN_SECONDS = 60
 """How long the relay may take for what is left when Locust has ended."""
 GRACE_SECONDS = 60
@@ -43,15 +46,15 @@ def main() -> int:
     """Runs the demo; 0 when all numbers agree."""
     options = parse(sys.argv[1:])
     options.output.mkdir(parents=True, exist_ok=True)
-    with LocalAws() as aws, shop.running(options.seed) as host:
+    with LocalAws() as aws, shop.running(options.seed) as host, tempfile.TemporaryDirectory() as spool:
         stack = aws.deploy(ROOT / "template.yaml", {"Namespace": NAMESPACE}, name="demo")
         print(f"local AWS at {aws.endpoint_url}, the shop at {host}, results to {stack.outputs['RelayTo']}")
         uploader = create_role(aws, "load-generator", stack.outputs["UploaderPolicyArn"])
         with aws.run_function(
-            stack, "RelayFunction", command=[str(options.relay)], concurrency=2
+            stack, "RelayFunction", [options.relay], concurrency=2, retry_waits=RETRY_WAITS
         ) as function:
             start = datetime.now(timezone.utc)
-            command = locust_command(options, host, stack.outputs["RelayTo"])
+            command = locust_command(options, host, stack.outputs["RelayTo"], spool)
             environment = {**os.environ, **aws.environment(role_arn=uploader)}
             progress = Progress(aws, function, start)
             code = run(command, environment, options, progress)
@@ -59,17 +62,17 @@ def main() -> int:
                 log = options.output / "locust.log"
                 print(f"Locust ended with code {code}; the end of {log}:", *tail(log), sep="\n  ")
                 return 1
-            function.wait_idle(timeout=DRAIN_SECONDS)
+            problems = drain(function)
             progress.show(final=True)
         end = datetime.now(timezone.utc)
-        failed = undelivered(aws, stack.outputs["OnFailureQueueUrl"])
+        problems += undelivered(aws, stack.outputs["OnFailureQueueUrl"])
         locust = from_locust(options.output / "statistics.json")
         cloudwatch = from_cloudwatch(aws.client("cloudwatch"), NAMESPACE, TEST, start, end)
     print_table(locust, cloudwatch)
-    problems = failed + differences(locust, cloudwatch)
+    problems += differences(locust, cloudwatch)
     if not locust:
         problems.append("Locust counted no request at all")
-    path = options.output / "summary.json"
+    path = Path(os.path.relpath(options.output / "summary.json"))
     path.write_text(json.dumps(summary(locust, cloudwatch, problems), indent=2) + "\n")
     if problems:
         print("\nThe numbers do not agree:", *problems, sep="\n  ")
@@ -86,13 +89,25 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--run-time", type=number(1, 3600), default=30, help="seconds of load (default: %(default)s)"
+        "--run-time",
+        metavar="N",
+        type=number(1, 3600),
+        default=30,
+        help="seconds of load (default: %(default)s)",
     )
     parser.add_argument(
-        "--users", type=number(1, 1000), default=60, help="simulated users (default: %(default)s)"
+        "--users",
+        metavar="N",
+        type=number(1, 1000),
+        default=60,
+        help="simulated users (default: %(default)s)",
     )
     parser.add_argument(
-        "--processes", type=number(1, 16), default=2, help="Locust workers (default: %(default)s)"
+        "--processes",
+        metavar="N",
+        type=number(1, 16),
+        default=2,
+        help="Locust workers (default: %(default)s)",
     )
     parser.add_argument(
         "--flush-seconds",
@@ -100,8 +115,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         default=5,
         help="seconds between batches (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the shop's times and failures")
-    parser.add_argument("--relay", type=Path, default=RELAY, help="compiled relay (default: target/debug)")
+    parser.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="seed of the shop's times and failures"
+    )
+    parser.add_argument(
+        "--relay", metavar="PATH", type=Path, default=RELAY, help="compiled relay (default: target/debug)"
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -143,7 +162,7 @@ def create_role(aws: LocalAws, name: str, policy_arn: str) -> str:
     return str(role["Arn"])
 
 
-def locust_command(options: argparse.Namespace, host: str, relay_to: str) -> list[str]:
+def locust_command(options: argparse.Namespace, host: str, relay_to: str, spool: str) -> list[str]:
     """Locust with the hook, started as on a load generator."""
     return [
         *(sys.executable, "-m", "locust_hook", "run", "--headless"),
@@ -155,7 +174,7 @@ def locust_command(options: argparse.Namespace, host: str, relay_to: str) -> lis
         *("--only-summary", "--statistics-file", str(options.output / "statistics.json")),
         *("--relay-to", relay_to, "--relay-test", TEST),
         *("--relay-flush-seconds", str(options.flush_seconds)),
-        *("--relay-spool", str(options.output / "spool")),
+        *("--relay-spool", spool),
     ]
 
 
@@ -196,13 +215,23 @@ class Progress:
         if not self.terminal and not final and seconds < self.next_plain:
             return
         self.next_plain = seconds + self.PLAIN_INTERVAL
-        uploaded = sum(call.status == 200 for call in self.aws.calls.of("s3", "PutObject"))
+        puts = self.aws.calls.of("s3", "PutObject")
+        uploaded = sum(call.status == 200 and "/batches/" in call.resource for call in puts)
         relayed = sum(invocation.status == "succeeded" for invocation in self.function.invocations)
         requests = published_requests(self.cloudwatch, NAMESPACE, TEST, self.start)
         batches = f"{uploaded:4} batches in S3  {relayed:4} relayed"
         line = f"{seconds:4.0f} s  {batches}  {requests:8,} requests in CloudWatch"
         before, after = ("\r", "\x1b[K") if self.terminal else ("", "\n")
         print(f"{before}{line}{after}", end="\n" if self.terminal and final else "", flush=True)
+
+
+def drain(function: Function) -> list[str]:
+    """Waits until the relay has nothing more to do; a line to say so when that takes too long."""
+    try:
+        function.wait_idle(timeout=DRAIN_SECONDS)
+    except TimeoutError as error:
+        return [f"not relayed in time: {error}"]
+    return []
 
 
 def undelivered(aws: LocalAws, queue_url: str) -> list[str]:
@@ -218,20 +247,20 @@ def undelivered(aws: LocalAws, queue_url: str) -> list[str]:
 
 
 def print_table(locust: dict[Endpoint, Numbers], cloudwatch: dict[Endpoint, Numbers]) -> None:
-    """One line per endpoint; of each pair of columns the first is CloudWatch's, the second Locust's."""
-    columns = ["requests", "failures", *(f"p{percent} ms" for percent in PERCENTILES)]
-    rows = [["", *(cell for column in columns for cell in (column, ""))]]
-    rows.append(["endpoint", *["CloudWatch", "Locust"] * len(columns)])
+    """One line per endpoint, with CloudWatch's and Locust's number side by side."""
+    titles = ["requests", "failures", *(f"p{percent} ms" for percent in PERCENTILES)]
+    rows = [["endpoint", *["CloudWatch", "Locust"] * len(titles)]]
     for endpoint in sorted(locust.keys() | cloudwatch.keys()):
-        cells = [" ".join(endpoint)]
         values = [cell_texts(numbers.get(endpoint)) for numbers in (cloudwatch, locust)]
-        rows.append(cells + [text for pair in zip(*values, strict=True) for text in pair])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    print()
-    for first, *rest in rows:
-        print(
-            first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
-        )
+        rows.append([" ".join(endpoint), *(text for pair in zip(*values, strict=True) for text in pair)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    pairs = [left + 1 + right for left, right in zip(widths[1::2], widths[2::2], strict=True)]
+    heading = "  ".join(title.center(width) for title, width in zip(titles, pairs, strict=True))
+    print(f"\n{'':{widths[0]}}  {heading}")
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        pairs_of_cells = (f"{left} {right}" for left, right in zip(cells[::2], cells[1::2], strict=True))
+        print(row[0].ljust(widths[0]), *pairs_of_cells, sep="  ")
 
 
 def cell_texts(numbers: Numbers | None) -> list[str]:
@@ -274,4 +303,7 @@ def tail(path: Path, lines: int = 20) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nstopped")
