@@ -1,7 +1,6 @@
 """Who calls, and whether they may: IAM in front of everything.
 
-Administrators are free: the root key of local AWS, and sessions of `OrganizationAccountAccessRole`, the role
-by which AWS Organizations administers other accounts.
+Administrators are free: the root key of local AWS, and sessions of any account's `ADMIN_ROLE`.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ from urllib.parse import unquote
 
 from local_aws.calls import Call
 from local_aws.errors import AwsError
-from local_aws.moto_backend import DEFAULT_ACCOUNT, MotoBackend
+from local_aws.moto_backend import ADMIN_ROLE, DEFAULT_ACCOUNT, MotoBackend
 from local_aws.policy import Context, Decision, PolicyError, evaluate
 
 ROOT_ACCESS_KEY = "AKIALOCALAWSROOT0000"
 ROOT_SECRET_KEY = "local-aws-root"  # noqa: S105  # opens nothing but this process
-ADMIN_ROLE = "OrganizationAccountAccessRole"
 
 _SOURCE_IP = "127.0.0.1"
 

@@ -122,6 +122,8 @@ class Gateway:
         return self._moto.serve(call)
 
     def _bucket_policy(self, call: Call) -> HttpResponse | None:
+        if call.operation == "DeleteBucket":
+            self.bucket_policies.pop(call.bucket or "", None)
         if not call.operation.endswith("BucketPolicy") or call.bucket is None:
             return None
         if self._moto.bucket(call.bucket) is None:

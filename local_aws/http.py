@@ -24,6 +24,9 @@ from werkzeug.serving import ThreadedWSGIServer
 MAX_BODY_BYTES = 256 * 1024 * 1024
 
 
+_PIECE_BYTES = 1024 * 1024
+
+
 @dataclass
 class HttpRequest:
     """One request: `environ` is WSGI's, `body` the whole body as sent."""
@@ -89,7 +92,9 @@ class _Handler(MotoRequestHandler):
 
     def _read_body(self, environ: dict[str, Any]) -> bytes | None:
         if environ.get("wsgi.input_terminated"):
-            body: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
+            body = b""
+            while len(body) <= MAX_BODY_BYTES and (piece := environ["wsgi.input"].read(_PIECE_BYTES)):
+                body += piece
             # moto must not read the chunks again.
             environ.pop("HTTP_TRANSFER_ENCODING", None)
             environ["CONTENT_LENGTH"] = str(len(body))

@@ -27,6 +27,11 @@ from local_aws.http import HttpResponse
 
 DEFAULT_ACCOUNT = "123456789012"
 PARTITION = "aws"
+# The role by which AWS Organizations administers other accounts; local AWS has it in each account.
+ADMIN_ROLE = "OrganizationAccountAccessRole"
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+MAX_SESSION_NAME = 64
+SESSION_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,24 @@ class MotoBackend:
         """The policies of a role; [] if there is no such role."""
         role = self._role(role_arn.split(":")[4], role_arn)
         return self._policies(role) if role else []
+
+    def assume_role(self, role_arn: str, session: str, region: str) -> tuple[str, str, str]:
+        """Credentials (access key, secret key, token) of a session, as root gets them: no call, no fault."""
+        parts = role_arn.split(":")
+        if len(parts) != 6 or not parts[5].startswith("role/"):
+            raise ValueError(f"expected the ARN of a role, found {role_arn!r}")
+        with self.lock:
+            if self._role(parts[4], role_arn) is None and not role_arn.endswith(f":role/{ADMIN_ROLE}"):
+                raise ValueError(f"expected a role that exists, found none at {role_arn}")
+            assumed = sts_backends[parts[4]][PARTITION].assume_role(
+                region_name=region,
+                role_session_name=session[:MAX_SESSION_NAME],
+                role_arn=role_arn,
+                policy="",
+                duration=SESSION_SECONDS,
+                external_id="",
+            )
+        return assumed.access_key_id, assumed.secret_access_key, assumed.session_token
 
     def trust_policy(self, role_arn: str) -> str | None:
         """The trust policy of a role; None if there is no such role."""

@@ -140,13 +140,8 @@ class LocalAws:
     def _credentials(self, role_arn: str | None, session: str = "local-aws") -> dict[str, str]:
         if role_arn is None:
             return {"AWS_ACCESS_KEY_ID": ROOT_ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": ROOT_SECRET_KEY}
-        # STS takes 2 to 64 characters: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-        answer = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=session[:64].ljust(2, "-"))
-        return {
-            "AWS_ACCESS_KEY_ID": answer["Credentials"]["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": answer["Credentials"]["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": answer["Credentials"]["SessionToken"],
-        }
+        key, secret, token = self._moto.assume_role(role_arn, session, self.region)
+        return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
 
     def client(self, service: str, role_arn: str | None = None, **options: Any) -> Any:
         """A boto3 client as root, or in a session of `role_arn`; `options` go to boto3."""

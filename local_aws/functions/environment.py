@@ -110,7 +110,11 @@ class Environment:
     def invoke(self, invocation: Invocation) -> Attempt:
         """Have the process work on an event, and say what came of it."""
         began = time.monotonic()
-        self._ensure_process()
+        try:
+            self._ensure_process()
+        except OSError as error:
+            message = f"RequestId: {invocation.request_id} Error: {error}"
+            return _failed("crash", "Runtime.InvalidEntrypoint", message)
         with self._changed:
             self._result = None
             self._pending = invocation
@@ -197,6 +201,9 @@ class Environment:
                     stderr=write,
                     start_new_session=True,
                 )
+            except OSError:
+                os.close(read)
+                raise
             finally:
                 os.close(write)
             self._output = _Output(read)

@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 
 from local_aws import LocalAws
 
-ONCE = Config(retries={"total_max_attempts": 1}, read_timeout=1)
+ONCE = Config(retries={"total_max_attempts": 1})
+IMPATIENT = Config(retries={"total_max_attempts": 1}, read_timeout=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +111,7 @@ def test_timeout_holds_until_released(aws: LocalAws, s3: Any) -> None:
 
     def attempt() -> None:
         try:
-            aws.client("s3", config=Config(retries={"total_max_attempts": 1})).put_object(
-                Bucket="faults", Key="held"
-            )
+            aws.client("s3", config=ONCE).put_object(Bucket="faults", Key="held")
         except ConnectionClosedError as error:
             errors.append(error)
 
@@ -126,10 +125,11 @@ def test_timeout_holds_until_released(aws: LocalAws, s3: Any) -> None:
     assert not exists(aws, "held")
 
 
-def test_a_client_gives_up_on_a_timeout(aws: LocalAws, s3: Any) -> None:
+def test_a_client_gives_up_on_a_timeout(aws: LocalAws, bucket: str) -> None:
+    aws.calls.clear()
     fault = aws.faults.add(service="s3", operation="PutObject", kind="timeout")
     with pytest.raises(ReadTimeoutError):
-        put(s3, "slow")
+        put(aws.client("s3", config=IMPATIENT), "slow")
     fault.release()
     aws.calls.wait_for("s3", "PutObject")
 

@@ -200,6 +200,13 @@ def test_a_process_that_does_not_start_fails_the_event(
     assert message in str(failed.error_message)
 
 
+def test_a_binary_that_is_not_there_fails_the_event(aws: LocalAws, stack: Stack) -> None:
+    with aws.run_function(stack, "Function", ["/nowhere/bootstrap"]) as function:
+        failed = function.invoke({"do": "answer"})
+    assert (failed.status, failed.error_type) == ("failed", "Runtime.InvalidEntrypoint")
+    assert "/nowhere/bootstrap" in str(failed.error_message)
+
+
 def test_killed_processes_fail_their_event_and_it_is_retried(aws: LocalAws, stack: Stack) -> None:
     with aws.run_function(stack, "Function", BINARY, retry_waits=(0, 0), concurrency=2) as function:
         hanging = function.invoke_async({"do": "sleep"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import boto3
 import pytest
 
 from local_aws import LocalAws, Stack
+from local_aws.__main__ import main
 
 from .conftest import HERE
 
@@ -42,6 +44,12 @@ def test_a_child_process_calls_as_root_as_a_role_or_by_a_profile(aws: LocalAws, 
     assert f":assumed-role/{role}/" in run(aws.environment(role_arn, profile="relay"))
 
 
+@pytest.mark.parametrize("role_arn", ["relay", "arn:aws:iam::123456789012:role/none"])
+def test_a_role_has_to_exist(aws: LocalAws, role_arn: str) -> None:
+    with pytest.raises(ValueError, match=role_arn):
+        aws.environment(role_arn)
+
+
 def test_there_is_one_at_a_time(aws: LocalAws) -> None:
     with pytest.raises(RuntimeError, match="one local AWS per process"), LocalAws():
         pass
@@ -62,6 +70,19 @@ def test_large_objects_metadata_and_odd_keys_survive(aws: LocalAws) -> None:
         "dots/../x",
         "//double",
     }
+
+
+def test_a_chunked_body_is_read_to_its_end(aws: LocalAws) -> None:
+    aws.client("s3").create_bucket(Bucket="chunked")
+    url = aws.client("s3").generate_presigned_url("put_object", Params={"Bucket": "chunked", "Key": "k"})
+    pieces = [os.urandom(700_000) for _ in range(4)]
+    host, _, target = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host)
+    for _ in range(2):  # the connection is kept, so nothing may be left over in it
+        connection.request("PUT", f"/{target}", iter(pieces), encode_chunked=True)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b"")
+    assert aws.client("s3").get_object(Bucket="chunked", Key="k")["Body"].read() == b"".join(pieces)
 
 
 def test_buckets_can_be_named_by_the_host(aws: LocalAws) -> None:
@@ -122,9 +143,9 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
         (["--function-binary", "x"], "--function-binary needs --template"),
     ],
 )
-def test_the_command_refuses_what_does_not_fit(arguments: list[str], message: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "local_aws", *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_the_command_refuses_what_does_not_fit(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert message in capsys.readouterr().err
