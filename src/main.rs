@@ -1,5 +1,6 @@
 //! The Lambda function: settings and clients, once; then one event after the other.
 
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -14,8 +15,18 @@ const RESERVE: Duration = Duration::from_secs(5);
 
 // One thread: below 1,769 MB of memory, Lambda gives less than one processor.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     lambda_runtime::tracing::init_default_subscriber();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the relay stops");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Error> {
     let variable = |name: &str| std::env::var(name).ok();
     let environment = aws::environment().await;
     let relay = Relay {
