@@ -30,14 +30,8 @@ pub enum Dimension {
 
 impl Dimension {
     /// Every dimension, in the order in which messages list them.
-    pub const ALL: [Dimension; 6] = [
-        Self::Test,
-        Self::Run,
-        Self::Source,
-        Self::Host,
-        Self::Method,
-        Self::Name,
-    ];
+    pub const ALL: [Dimension; 6] =
+        [Self::Test, Self::Run, Self::Source, Self::Host, Self::Method, Self::Name];
 
     /// The name in CloudWatch and in `RELAY_DIMENSION_SETS`.
     pub fn as_str(self) -> &'static str {
@@ -118,9 +112,7 @@ impl Config {
         let read = |name| variable(name).filter(|value| !value.is_empty());
         Ok(Self {
             namespace: parse("RELAY_NAMESPACE", read("RELAY_NAMESPACE"), "Locust", namespace)?,
-            log_group: read("RELAY_LOG_GROUP")
-                .map(|value| log_group(&value))
-                .transpose()?,
+            log_group: read("RELAY_LOG_GROUP").map(|value| log_group(&value)).transpose()?,
             resolution_seconds: parse(
                 "RELAY_RESOLUTION_SECONDS",
                 read("RELAY_RESOLUTION_SECONDS"),
@@ -133,21 +125,13 @@ impl Config {
                 DEFAULT_DIMENSION_SETS,
                 dimension_sets,
             )?,
-            log_requests: parse(
-                "RELAY_LOG_REQUESTS",
-                read("RELAY_LOG_REQUESTS"),
-                "failures",
-                log_requests,
-            )?,
+            log_requests: parse("RELAY_LOG_REQUESTS", read("RELAY_LOG_REQUESTS"), "failures", log_requests)?,
             log_sample: parse("RELAY_LOG_SAMPLE", read("RELAY_LOG_SAMPLE"), "1.0", |text| {
                 number(text, 0.0, 1.0)
             })?,
-            max_endpoints: parse(
-                "RELAY_MAX_ENDPOINTS",
-                read("RELAY_MAX_ENDPOINTS"),
-                "200",
-                |text| number(text, 1, 10_000),
-            )?,
+            max_endpoints: parse("RELAY_MAX_ENDPOINTS", read("RELAY_MAX_ENDPOINTS"), "200", |text| {
+                number(text, 1, 10_000)
+            })?,
             ledger_prefix: parse(
                 "RELAY_LEDGER_PREFIX",
                 read("RELAY_LEDGER_PREFIX"),
@@ -178,9 +162,7 @@ const PLAN_VARIABLES: [&str; 8] = [
 
 /// The settings that decide what a plan looks like, as [`Config::read`] takes them; unset ones are left out.
 pub fn plan_settings(variable: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
-    let set = PLAN_VARIABLES
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
+    let set = PLAN_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
     set.filter(|(_, value)| !value.is_empty()).collect()
 }
 
@@ -192,11 +174,7 @@ fn parse<T>(
     parser: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<T, ConfigError> {
     let text = value.as_deref().unwrap_or(default);
-    parser(text).map_err(|expected| ConfigError {
-        variable,
-        expected,
-        found: text.to_owned(),
-    })
+    parser(text).map_err(|expected| ConfigError { variable, expected, found: text.to_owned() })
 }
 
 fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, min: T, max: T) -> Result<T, String> {
@@ -224,9 +202,7 @@ fn namespace(text: &str) -> Result<String, String> {
 /// Names of log groups: CloudWatch Logs API, `CreateLogGroup`, parameter `logGroupName`.
 fn log_group(text: &str) -> Result<String, ConfigError> {
     let legal = text.len() <= 512
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte))
         && !text.starts_with("aws/");
     if legal {
         Ok(text.to_owned())
@@ -250,10 +226,7 @@ fn resolution(text: &str) -> Result<u32, String> {
 }
 
 fn dimension_sets(text: &str) -> Result<Vec<Vec<Dimension>>, String> {
-    let names: Vec<_> = Dimension::ALL
-        .iter()
-        .map(|dimension| dimension.as_str())
-        .collect();
+    let names: Vec<_> = Dimension::ALL.iter().map(|dimension| dimension.as_str()).collect();
     let expected = || {
         format!(
             "up to {MAX_DIMENSION_SETS} different sets separated by `;`, each of different names from {} separated \
@@ -265,9 +238,7 @@ fn dimension_sets(text: &str) -> Result<Vec<Vec<Dimension>>, String> {
     for part in text.split(';') {
         let mut set = Vec::new();
         for name in part.split(',').map(str::trim) {
-            let dimension = Dimension::ALL
-                .into_iter()
-                .find(|dimension| dimension.as_str() == name);
+            let dimension = Dimension::ALL.into_iter().find(|dimension| dimension.as_str() == name);
             match dimension {
                 Some(dimension) if !set.contains(&dimension) => set.push(dimension),
                 _ => return Err(expected()),
@@ -296,19 +267,15 @@ fn ledger_prefix(text: &str) -> Result<String, String> {
     let legal = text.ends_with('/')
         && text.len() <= 128
         && !text.starts_with('/')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte))
         && !text.starts_with("batches/")
         && !text.starts_with("replays/");
     if legal {
         Ok(text.to_owned())
     } else {
         // Under a trigger's prefix, each ledger object would start the relay again.
-        Err(
-            "a key prefix that ends in `/`, of letters, digits and `._-/`, outside `batches/` and `replays/`"
-                .into(),
-        )
+        Err("a key prefix that ends in `/`, of letters, digits and `._-/`, outside `batches/` and `replays/`"
+            .into())
     }
 }
 
@@ -318,10 +285,7 @@ mod tests {
 
     fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::read(|name| {
-            variables
-                .iter()
-                .find(|(variable, _)| *variable == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -356,31 +320,16 @@ mod tests {
             ("RELAY_LEASE_SECONDS", "9"),
         ];
         let settings = plan_settings(|name| {
-            variables
-                .iter()
-                .find(|(variable, _)| *variable == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
         });
-        assert_eq!(
-            settings.keys().collect::<Vec<_>>(),
-            ["RELAY_DIMENSION_SETS", "RELAY_LOG_SAMPLE"]
-        );
+        assert_eq!(settings.keys().collect::<Vec<_>>(), ["RELAY_DIMENSION_SETS", "RELAY_LOG_SAMPLE"]);
         let again = Config::read(|name| settings.get(name).cloned()).unwrap();
-        assert_eq!(
-            Config {
-                lease: Duration::from_secs(9),
-                ..again
-            },
-            config(&variables).unwrap()
-        );
+        assert_eq!(Config { lease: Duration::from_secs(9), ..again }, config(&variables).unwrap());
     }
 
     #[test]
     fn an_empty_value_is_not_set() {
-        assert_eq!(
-            config(&[("RELAY_LOG_SAMPLE", ""), ("RELAY_LOG_GROUP", "")]),
-            config(&[])
-        );
+        assert_eq!(config(&[("RELAY_LOG_SAMPLE", ""), ("RELAY_LOG_GROUP", "")]), config(&[]));
     }
 
     #[test]
@@ -402,10 +351,7 @@ mod tests {
         assert_eq!(config.resolution_seconds, 120);
         assert_eq!(
             config.dimension_sets,
-            [
-                vec![Dimension::Test, Dimension::Method, Dimension::Name],
-                vec![Dimension::Host]
-            ]
+            [vec![Dimension::Test, Dimension::Method, Dimension::Name], vec![Dimension::Host]]
         );
         assert_eq!(config.log_requests, LogRequests::All);
         assert_eq!(config.log_sample, 0.25);

@@ -173,9 +173,7 @@ pub async fn deliver(
     deadline: Instant,
     random: &(dyn Fn() -> f64 + Sync),
 ) -> Outcome {
-    let todo: Vec<usize> = (0..plan.len())
-        .filter(|number| !progress.done.contains(number))
-        .collect();
+    let todo: Vec<usize> = (0..plan.len()).filter(|number| !progress.done.contains(number)).collect();
     let delivery = Delivery {
         plan,
         metrics,
@@ -184,10 +182,7 @@ pub async fn deliver(
         deadline,
         random,
         saved: tokio::sync::Mutex::new(progress.done.clone()),
-        state: Mutex::new(State {
-            progress,
-            ..State::default()
-        }),
+        state: Mutex::new(State { progress, ..State::default() }),
     };
     let calls = stream::iter(todo).for_each_concurrent(MAX_PARALLEL, |number| delivery.call(number));
     tokio::select! {
@@ -277,16 +272,10 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
                     Err(error) if error.failure == Failure::NoStream => {
                         // Creating a stream twice does no harm: no doubt arises from it.
                         let harmless = |error: CallError| match error.failure {
-                            Failure::Unknown => CallError {
-                                failure: Failure::NotSent,
-                                ..error
-                            },
+                            Failure::Unknown => CallError { failure: Failure::NotSent, ..error },
                             _ => error,
                         };
-                        self.logs
-                            .create_log_stream(&call.group, &call.stream)
-                            .await
-                            .map_err(harmless)?;
+                        self.logs.create_log_stream(&call.group, &call.stream).await.map_err(harmless)?;
                         self.logs.put_log_events(call).await?
                     }
                     other => other?,
@@ -340,12 +329,8 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
 
     fn into_outcome(self) -> Outcome {
         let calls = self.plan.len();
-        let State {
-            progress,
-            report,
-            failures,
-            checkpoint_failure,
-        } = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let State { progress, report, failures, checkpoint_failure } =
+            self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (failed, remaining) = (failures.len(), calls - progress.done.len());
         let result = match (checkpoint_failure, failures.into_iter().next()) {
             (Some(error), _) => Err(error.into()),
@@ -353,11 +338,7 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
             (None, None) if remaining > 0 => Err(DeliveryError::OutOfTime { calls, remaining }),
             (None, None) => Ok(()),
         };
-        Outcome {
-            report,
-            progress,
-            result,
-        }
+        Outcome { report, progress, result }
     }
 }
 

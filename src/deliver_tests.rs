@@ -18,14 +18,8 @@ struct Services {
 
 impl Services {
     fn scripted(scripts: &[&[Result<(), Failure>]]) -> Self {
-        let scripts = scripts
-            .iter()
-            .map(|script| script.iter().copied().collect())
-            .collect();
-        Self {
-            scripts: Mutex::new(scripts),
-            ..Self::default()
-        }
+        let scripts = scripts.iter().map(|script| script.iter().copied().collect()).collect();
+        Self { scripts: Mutex::new(scripts), ..Self::default() }
     }
 
     async fn answer(&self, number: usize, name: String) -> Result<(), CallError> {
@@ -37,12 +31,7 @@ impl Services {
         }
         sleep(self.latency).await;
         self.parallel.lock().unwrap().0 -= 1;
-        let next = self
-            .scripts
-            .lock()
-            .unwrap()
-            .get_mut(number)
-            .and_then(VecDeque::pop_front);
+        let next = self.scripts.lock().unwrap().get_mut(number).and_then(VecDeque::pop_front);
         next.unwrap_or(Ok(())).map_err(error)
     }
 
@@ -52,27 +41,18 @@ impl Services {
 }
 
 fn error(failure: Failure) -> CallError {
-    CallError {
-        failure,
-        code: format!("{failure:?}"),
-        message: "because".into(),
-    }
+    CallError { failure, code: format!("{failure:?}"), message: "because".into() }
 }
 
 impl Metrics for Services {
     async fn put_metric_data(&self, call: &MetricCall) -> Result<(), CallError> {
-        self.answer(
-            call.namespace.parse().unwrap(),
-            format!("metrics {}", call.namespace),
-        )
-        .await
+        self.answer(call.namespace.parse().unwrap(), format!("metrics {}", call.namespace)).await
     }
 }
 
 impl Logs for Services {
     async fn put_log_events(&self, call: &LogCall) -> Result<u64, CallError> {
-        self.answer(call.stream.parse().unwrap(), format!("logs {}", call.stream))
-            .await?;
+        self.answer(call.stream.parse().unwrap(), format!("logs {}", call.stream)).await?;
         Ok(self.rejected)
     }
 
@@ -109,20 +89,12 @@ impl Checkpoint for Record {
 fn plan(metrics: usize, logs: usize) -> Plan {
     let number = |number: usize| number.to_string().into();
     Plan {
-        metric_calls: (0..metrics)
-            .map(|n| MetricCall {
-                namespace: number(n),
-                data: vec![],
-            })
-            .collect(),
+        metric_calls: (0..metrics).map(|n| MetricCall { namespace: number(n), data: vec![] }).collect(),
         log_calls: (metrics..metrics + logs)
             .map(|n| LogCall {
                 group: "group".into(),
                 stream: number(n),
-                events: vec![LogEvent {
-                    timestamp_ms: 0,
-                    message: "x".into(),
-                }],
+                events: vec![LogEvent { timestamp_ms: 0, message: "x".into() }],
             })
             .collect(),
         ..Plan::default()
@@ -144,28 +116,18 @@ fn set(numbers: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
 
 #[tokio::test(start_paused = true)]
 async fn every_call_is_made_once() {
-    let services = Services {
-        rejected: 3,
-        ..Services::default()
-    };
+    let services = Services { rejected: 3, ..Services::default() };
     let outcome = simply(&plan(2, 1), &services).await;
     assert_eq!(outcome.result, Ok(()));
     assert_eq!(services.made(), ["metrics 0", "metrics 1", "logs 2"]);
-    let report = Report {
-        attempts: 3,
-        rejected_log_events: 3,
-        ..Report::default()
-    };
+    let report = Report { attempts: 3, rejected_log_events: 3, ..Report::default() };
     assert_eq!((outcome.report, outcome.progress.done), (report, set(0..3)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_are_done_are_not_made_again() {
     let services = Services::default();
-    let progress = Progress {
-        done: set([0, 2]),
-        uncertain: set([1]),
-    };
+    let progress = Progress { done: set([0, 2]), uncertain: set([1]) };
     let outcome = run(&plan(3, 1), progress, &services, &Record::default(), 300).await;
     assert_eq!(outcome.result, Ok(()));
     assert_eq!(services.made(), ["metrics 1", "logs 3"]);
@@ -184,12 +146,7 @@ async fn temporary_failures_are_retried_and_doubt_is_counted() {
     assert_eq!(outcome.result, Ok(()));
     assert_eq!(
         outcome.report,
-        Report {
-            attempts: 8,
-            throttled: 2,
-            maybe_repeated: 1,
-            rejected_log_events: 0
-        }
+        Report { attempts: 8, throttled: 2, maybe_repeated: 1, rejected_log_events: 0 }
     );
 }
 
@@ -198,13 +155,7 @@ async fn a_call_that_fails_for_good_leaves_the_others_done() {
     let services = Services::scripted(&[&[Err(Failure::Denied)], &[], &[Err(Failure::Rejected)]]);
     let outcome = simply(&plan(4, 0), &services).await;
     assert_eq!(services.made().len(), 4);
-    assert_eq!(
-        outcome.progress,
-        Progress {
-            done: set([1, 3]),
-            uncertain: set([])
-        }
-    );
+    assert_eq!(outcome.progress, Progress { done: set([1, 3]), uncertain: set([]) });
     assert_eq!(
         outcome.result.unwrap_err().to_string(),
         "2 of 4 calls failed, the first with Denied: because"
@@ -217,14 +168,8 @@ async fn attempts_have_an_end_and_delays_grow_to_their_bound() {
     let begin = Instant::now();
     let outcome = simply(&plan(1, 0), &services).await;
     assert_eq!(outcome.report.attempts, u64::from(MAX_ATTEMPTS));
-    assert!(matches!(
-        outcome.result,
-        Err(DeliveryError::Calls { failed: 1, .. })
-    ));
-    assert_eq!(
-        begin.elapsed(),
-        Duration::from_millis(100 + 200 + 400 + 800 + 1_600 + 3_200 + 6_400)
-    );
+    assert!(matches!(outcome.result, Err(DeliveryError::Calls { failed: 1, .. })));
+    assert_eq!(begin.elapsed(), Duration::from_millis(100 + 200 + 400 + 800 + 1_600 + 3_200 + 6_400));
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,10 +181,7 @@ async fn a_missing_stream_is_created() {
 
 #[tokio::test(start_paused = true)]
 async fn at_most_so_many_calls_are_in_doubt_at_any_moment() {
-    let services = Services {
-        latency: Duration::from_millis(20),
-        ..Services::default()
-    };
+    let services = Services { latency: Duration::from_millis(20), ..Services::default() };
     let record = Record::default();
     let outcome = run(&plan(50, 10), Progress::default(), &services, &record, 300).await;
     assert_eq!(outcome.result, Ok(()));
@@ -247,92 +189,34 @@ async fn at_most_so_many_calls_are_in_doubt_at_any_moment() {
     // Whenever a save had just been made, no more than the calls after it can have been under way.
     let saves = record.saves.lock().unwrap();
     assert!(saves.len() < 60, "saves must be shared: {}", saves.len());
-    assert!(
-        saves
-            .windows(2)
-            .all(|pair| pair[1].done.len() - pair[0].done.len() <= MAX_PARALLEL)
-    );
-    assert!(
-        saves
-            .windows(2)
-            .all(|pair| pair[1].done.is_superset(&pair[0].done))
-    );
+    assert!(saves.windows(2).all(|pair| pair[1].done.len() - pair[0].done.len() <= MAX_PARALLEL));
+    assert!(saves.windows(2).all(|pair| pair[1].done.is_superset(&pair[0].done)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn time_that_runs_out_leaves_a_clear_state() {
-    let services = Services {
-        latency: Duration::from_secs(4),
-        ..Services::default()
-    };
-    let outcome = run(
-        &plan(20, 0),
-        Progress::default(),
-        &services,
-        &Record::default(),
-        10,
-    )
-    .await;
-    assert_eq!(
-        outcome.result,
-        Err(DeliveryError::OutOfTime {
-            calls: 20,
-            remaining: 4
-        })
-    );
-    assert_eq!(
-        outcome.progress,
-        Progress {
-            done: set(0..16),
-            uncertain: set(16..20)
-        }
-    );
+    let services = Services { latency: Duration::from_secs(4), ..Services::default() };
+    let outcome = run(&plan(20, 0), Progress::default(), &services, &Record::default(), 10).await;
+    assert_eq!(outcome.result, Err(DeliveryError::OutOfTime { calls: 20, remaining: 4 }));
+    assert_eq!(outcome.progress, Progress { done: set(0..16), uncertain: set(16..20) });
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_begun_after_the_checkpoint_was_lost() {
-    let services = Services {
-        latency: Duration::from_millis(20),
-        ..Services::default()
-    };
-    let record = Record {
-        fails_at: Some(0),
-        ..Record::default()
-    };
+    let services = Services { latency: Duration::from_millis(20), ..Services::default() };
+    let record = Record { fails_at: Some(0), ..Record::default() };
     let outcome = run(&plan(50, 0), Progress::default(), &services, &record, 300).await;
-    assert_eq!(
-        outcome.result,
-        Err(DeliveryError::Checkpoint(CheckpointError("taken over".into())))
-    );
-    assert!(
-        services.made().len() <= 2 * MAX_PARALLEL,
-        "{}",
-        services.made().len()
-    );
+    assert_eq!(outcome.result, Err(DeliveryError::Checkpoint(CheckpointError("taken over".into()))));
+    assert!(services.made().len() <= 2 * MAX_PARALLEL, "{}", services.made().len());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_long_call_keeps_the_checkpoint_alive() {
-    let services = Services {
-        latency: Duration::from_secs(60),
-        ..Services::default()
-    };
-    let record = Record {
-        lease: Some(Duration::from_secs(20)),
-        ..Record::default()
-    };
-    assert_eq!(
-        run(&plan(1, 0), Progress::default(), &services, &record, 300)
-            .await
-            .result,
-        Ok(())
-    );
+    let services = Services { latency: Duration::from_secs(60), ..Services::default() };
+    let record = Record { lease: Some(Duration::from_secs(20)), ..Record::default() };
+    assert_eq!(run(&plan(1, 0), Progress::default(), &services, &record, 300).await.result, Ok(()));
     assert_eq!(record.saves.lock().unwrap().len(), 5);
-    let lost = Record {
-        fails_at: Some(2),
-        lease: Some(Duration::from_secs(20)),
-        ..Record::default()
-    };
+    let lost = Record { fails_at: Some(2), lease: Some(Duration::from_secs(20)), ..Record::default() };
     let begin = Instant::now();
     let outcome = run(&plan(1, 0), Progress::default(), &services, &lost, 300).await;
     assert!(matches!(outcome.result, Err(DeliveryError::Checkpoint(_))));

@@ -56,9 +56,7 @@ impl Distribution {
 
     /// Each group's mean and number of values, in ascending order.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = (f64, u64)> + '_ {
-        self.groups
-            .values()
-            .map(|group| (group.sum as f64 / group.count as f64, group.count))
+        self.groups.values().map(|group| (group.sum as f64 / group.count as f64, group.count))
     }
 
     /// The value below or at which `quantile` (0.0 to 1.0) of the values lie, by nearest rank; none without values.
@@ -125,14 +123,9 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_the_nearest_rank() {
         let hundred = of(&(1..=100).collect::<Vec<_>>());
-        for (quantile, value) in [
-            (0.0, 1.0),
-            (0.01, 1.0),
-            (0.5, 50.0),
-            (0.501, 51.0),
-            (0.99, 99.0),
-            (1.0, 100.0),
-        ] {
+        for (quantile, value) in
+            [(0.0, 1.0), (0.01, 1.0), (0.5, 50.0), (0.501, 51.0), (0.99, 99.0), (1.0, 100.0)]
+        {
             assert_eq!(hundred.quantile(quantile), Some(value), "{quantile}");
         }
         assert_eq!(Distribution::default().quantile(0.5), None);

@@ -140,9 +140,7 @@ impl RelayError {
             Self::Notification(_) => "NotANotification",
             Self::Objects(errors) => {
                 let lasting = errors.iter().find(|error| !error.cause.is_temporary());
-                lasting
-                    .or(errors.first())
-                    .map_or("Unknown", |error| error.cause.kind())
+                lasting.or(errors.first()).map_or("Unknown", |error| error.cause.kind())
             }
         }
     }
@@ -150,17 +148,10 @@ impl RelayError {
 
 impl From<RelayError> for Diagnostic {
     fn from(error: RelayError) -> Self {
-        Self {
-            error_type: error.kind().to_owned(),
-            error_message: error.to_string(),
-        }
+        Self { error_type: error.kind().to_owned(), error_message: error.to_string() }
     }
 }
 
 fn list(errors: &[ObjectError]) -> String {
-    errors
-        .iter()
-        .map(ObjectError::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    errors.iter().map(ObjectError::to_string).collect::<Vec<_>>().join("; ")
 }

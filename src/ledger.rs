@@ -17,11 +17,7 @@ use crate::batch::Header;
 use crate::deliver::{Checkpoint, CheckpointError, MAX_PARALLEL, Progress};
 
 /// What stands as it is in a part of a key; everything else is percent-encoded, as in the keys of batches.
-const KEY_PART: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'@')
-    .remove(b'-');
+const KEY_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'@').remove(b'-');
 
 /// How often an entry is read again after somebody else was quicker, before giving way.
 const MAX_RACES: usize = 3;
@@ -211,13 +207,8 @@ pub async fn claim<'a, S: LedgerStore>(
     clock: Clock<'a>,
     intent: &Intent<'_>,
 ) -> Result<Answer<'a, S>, LedgerError> {
-    let Intent {
-        bucket, key, owner, ..
-    } = *intent;
-    let failed = |error| LedgerError::Store {
-        key: key.to_owned(),
-        error,
-    };
+    let Intent { bucket, key, owner, .. } = *intent;
+    let failed = |error| LedgerError::Store { key: key.to_owned(), error };
     let mut entry = Entry {
         state: State::Claimed,
         owner: owner.to_owned(),
@@ -231,10 +222,7 @@ pub async fn claim<'a, S: LedgerStore>(
     };
     let mut expected: Option<ETag> = None;
     for _ in 0..MAX_RACES {
-        let written = store
-            .write(bucket, key, json(&entry), expected.as_ref())
-            .await
-            .map_err(failed)?;
+        let written = store.write(bucket, key, json(&entry), expected.as_ref()).await.map_err(failed)?;
         if let Written::Yes(tag) = written {
             return Ok(yours(store, clock, intent, entry, tag));
         }
@@ -242,10 +230,8 @@ pub async fn claim<'a, S: LedgerStore>(
             expected = None;
             continue;
         };
-        let found: Entry = serde_json::from_slice(&body).map_err(|error| LedgerError::NotAnEntry {
-            key: key.to_owned(),
-            found: error.to_string(),
-        })?;
+        let found: Entry = serde_json::from_slice(&body)
+            .map_err(|error| LedgerError::NotAnEntry { key: key.to_owned(), found: error.to_string() })?;
         if found.owner == owner && found.state == State::Claimed {
             // Our own write: it was carried out, its answer was lost, and the repetition met it.
             return Ok(yours(store, clock, intent, found, tag));
@@ -253,23 +239,13 @@ pub async fn claim<'a, S: LedgerStore>(
         match found.state {
             State::Done => return Ok(Answer::Done),
             State::Claimed if found.lease_until_ms > clock() => {
-                return Ok(Answer::Busy {
-                    until_ms: found.lease_until_ms,
-                });
+                return Ok(Answer::Busy { until_ms: found.lease_until_ms });
             }
             State::Claimed | State::Open => {}
         }
-        let progress = if found.state == State::Claimed {
-            in_doubt(&found)
-        } else {
-            found.progress.clone()
-        };
+        let progress = if found.state == State::Claimed { in_doubt(&found) } else { found.progress.clone() };
         // Before anything was published, this attempt's plan is as good as the other's.
-        let plan = if progress == Progress::default() {
-            entry
-        } else {
-            found.clone()
-        };
+        let plan = if progress == Progress::default() { entry } else { found.clone() };
         entry = Entry {
             state: State::Claimed,
             owner: owner.to_owned(),
@@ -281,17 +257,13 @@ pub async fn claim<'a, S: LedgerStore>(
         expected = Some(tag);
     }
     // Somebody else won each race: it is theirs now.
-    Ok(Answer::Busy {
-        until_ms: clock() + millis(intent.lease),
-    })
+    Ok(Answer::Busy { until_ms: clock() + millis(intent.lease) })
 }
 
 /// The holder died: the calls that it had under way, the first ones not recorded, may have been carried out.
 fn in_doubt(entry: &Entry) -> Progress {
     let mut progress = entry.progress.clone();
-    let open = (0..entry.calls)
-        .filter(|call| !progress.done.contains(call))
-        .take(MAX_PARALLEL);
+    let open = (0..entry.calls).filter(|call| !progress.done.contains(call)).take(MAX_PARALLEL);
     progress.uncertain.extend(open.collect::<Vec<_>>());
     progress
 }
@@ -311,14 +283,7 @@ fn yours<'a, S>(
         attempt: entry.attempt,
     };
     let (bucket, key) = (intent.bucket.to_owned(), intent.key.to_owned());
-    let claim = Claim {
-        store,
-        clock,
-        bucket,
-        key,
-        lease: intent.lease,
-        held: Mutex::new((entry, tag)),
-    };
+    let claim = Claim { store, clock, bucket, key, lease: intent.lease, held: Mutex::new((entry, tag)) };
     Answer::Yours(claim, begun)
 }
 
@@ -330,10 +295,7 @@ impl<S: LedgerStore> Claim<'_, S> {
     pub async fn complete(self) -> Result<(), CheckpointError> {
         self.write(|entry| {
             entry.state = State::Done;
-            entry.progress = Progress {
-                done: (0..entry.calls).collect(),
-                ..Progress::default()
-            };
+            entry.progress = Progress { done: (0..entry.calls).collect(), ..Progress::default() };
         })
         .await
     }

@@ -17,9 +17,7 @@ struct Memory {
 impl LedgerStore for Memory {
     async fn read(&self, _bucket: &str, key: &str) -> Result<Option<(Vec<u8>, ETag)>, StoreError> {
         let objects = self.objects.lock().unwrap();
-        Ok(objects
-            .get(key)
-            .map(|(body, version)| (body.clone(), ETag(version.to_string()))))
+        Ok(objects.get(key).map(|(body, version)| (body.clone(), ETag(version.to_string()))))
     }
 
     async fn write(
@@ -37,11 +35,7 @@ impl LedgerStore for Memory {
         let version = version.unwrap_or_default() + 1;
         objects.insert(key.to_owned(), (body, version));
         let lost = std::mem::take(&mut *self.lose_answer.lock().unwrap());
-        Ok(if lost {
-            Written::Conflict
-        } else {
-            Written::Yes(ETag(version.to_string()))
-        })
+        Ok(if lost { Written::Conflict } else { Written::Yes(ETag(version.to_string())) })
     }
 }
 
@@ -54,11 +48,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let settings = [("RELAY_NAMESPACE".to_owned(), "Locust".to_owned())].into();
-        Self {
-            store: Memory::default(),
-            now_ms: AtomicI64::new(1_000_000),
-            settings,
-        }
+        Self { store: Memory::default(), now_ms: AtomicI64::new(1_000_000), settings }
     }
 
     fn pass(&self, duration: Duration) {
@@ -84,10 +74,7 @@ impl World {
 }
 
 fn progress(done: impl IntoIterator<Item = usize>, uncertain: impl IntoIterator<Item = usize>) -> Progress {
-    Progress {
-        done: done.into_iter().collect(),
-        uncertain: uncertain.into_iter().collect::<BTreeSet<_>>(),
-    }
+    Progress { done: done.into_iter().collect(), uncertain: uncertain.into_iter().collect::<BTreeSet<_>>() }
 }
 
 macro_rules! yours {
@@ -115,10 +102,7 @@ fn the_key_is_the_batch_s_identity() {
         "test": "my test/é", "run": "r:1", "source": "a@b", "seq": 17, "run_started_ms": 0, "from_ms": 0, "to_ms": 0,
     }))
     .unwrap();
-    assert_eq!(
-        key("ledger/", "live", &header),
-        "ledger/live/my%20test%2F%C3%A9/r%3A1/a@b/000017.json"
-    );
+    assert_eq!(key("ledger/", "live", &header), "ledger/live/my%20test%2F%C3%A9/r%3A1/a@b/000017.json");
 }
 
 #[tokio::test]
@@ -139,13 +123,7 @@ async fn one_of_two_gets_it_and_the_other_gives_way() {
     let second = claim(&world.store, clock, &world.intent("b")).await.unwrap();
     assert_eq!(second.to_string(), format!("busy until {}", 1_000_000 + 45_000));
     first.complete().await.unwrap();
-    assert_eq!(
-        claim(&world.store, clock, &world.intent("b"))
-            .await
-            .unwrap()
-            .to_string(),
-        "done"
-    );
+    assert_eq!(claim(&world.store, clock, &world.intent("b")).await.unwrap().to_string(), "done");
 }
 
 #[tokio::test]
@@ -155,18 +133,10 @@ async fn what_was_released_is_taken_up_where_it_was_left_under_the_same_settings
     let (first, _) = yours!(claim(&world.store, clock, &world.intent("a")));
     first.release(&progress([0, 1], [3])).await.unwrap();
     let other = BTreeMap::new();
-    let intent = Intent {
-        fingerprint: "f2",
-        settings: &other,
-        calls: 7,
-        ..world.intent("b")
-    };
+    let intent = Intent { fingerprint: "f2", settings: &other, calls: 7, ..world.intent("b") };
     let (_, begun) = yours!(claim(&world.store, clock, &intent));
     assert_eq!(begun.progress, progress([0, 1], [3]));
-    assert_eq!(
-        (begun.fingerprint.as_str(), &begun.settings, begun.attempt),
-        ("f1", &world.settings, 2)
-    );
+    assert_eq!((begun.fingerprint.as_str(), &begun.settings, begun.attempt), ("f1", &world.settings, 2));
 }
 
 #[tokio::test]
@@ -175,11 +145,7 @@ async fn a_plan_of_which_nothing_was_published_may_change() {
     let clock = &world.clock();
     let (first, _) = yours!(claim(&world.store, clock, &world.intent("a")));
     first.release(&Progress::default()).await.unwrap();
-    let intent = Intent {
-        fingerprint: "f2",
-        calls: 2,
-        ..world.intent("b")
-    };
+    let intent = Intent { fingerprint: "f2", calls: 2, ..world.intent("b") };
     let (second, begun) = yours!(claim(&world.store, clock, &intent));
     assert_eq!((begun.fingerprint.as_str(), begun.attempt), ("f2", 2));
     second.complete().await.unwrap();
@@ -193,22 +159,13 @@ async fn a_dead_holder_is_followed_after_its_lease_and_its_calls_are_in_doubt() 
     world.pass(LEASE / 2);
     first.save(&progress([0, 2], [])).await.unwrap();
     world.pass(LEASE - Duration::from_millis(1));
-    assert!(
-        claim(&world.store, clock, &world.intent("b"))
-            .await
-            .unwrap()
-            .to_string()
-            .starts_with("busy")
-    );
+    assert!(claim(&world.store, clock, &world.intent("b")).await.unwrap().to_string().starts_with("busy"));
     world.pass(Duration::from_millis(1));
     let (second, begun) = yours!(claim(&world.store, clock, &world.intent("b")));
     assert_eq!(begun.progress, progress([0, 2], [1, 3, 4, 5, 6, 7, 8, 9]));
     // The first one was only slow: it must notice, and stop.
     let error = first.save(&progress([0, 1, 2], [])).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "ledger entry ledger/x.json: taken over by another attempt"
-    );
+    assert_eq!(error.to_string(), "ledger entry ledger/x.json: taken over by another attempt");
     assert!(first.complete().await.is_err());
     second.complete().await.unwrap();
 }
@@ -224,28 +181,15 @@ async fn a_lost_answer_is_no_conflict() {
     first.save(&progress([4], [])).await.unwrap();
     *world.store.lose_answer.lock().unwrap() = true;
     first.complete().await.unwrap();
-    assert_eq!(
-        claim(&world.store, clock, &world.intent("b"))
-            .await
-            .unwrap()
-            .to_string(),
-        "done"
-    );
+    assert_eq!(claim(&world.store, clock, &world.intent("b")).await.unwrap().to_string(), "done");
 }
 
 #[tokio::test]
 async fn something_else_in_its_place_is_not_overwritten() {
     let world = World::new();
     let clock = &world.clock();
-    world
-        .store
-        .write("stats", "ledger/x.json", b"hello".to_vec(), None)
-        .await
-        .unwrap();
-    let error = claim(&world.store, clock, &world.intent("a"))
-        .await
-        .err()
-        .unwrap();
+    world.store.write("stats", "ledger/x.json", b"hello".to_vec(), None).await.unwrap();
+    let error = claim(&world.store, clock, &world.intent("a")).await.err().unwrap();
     assert!(
         error
             .to_string()

@@ -28,9 +28,10 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let variable = |name: &str| std::env::var(name).ok();
+    let config = Config::read(variable)?;
     let environment = aws::environment().await;
     let relay = Relay {
-        config: Config::read(variable)?,
+        config,
         plan_settings: plan_settings(variable),
         store: S3::new(&environment),
         metrics: CloudWatch::new(&environment),
@@ -43,9 +44,7 @@ async fn run() -> Result<(), Error> {
         let deadline = Instant::now() + left - RESERVE.min(left / 10);
         // Lambda repeats an event under its request id: the nonce tells the attempts apart.
         let owner = format!("{}/{:016x}", event.context.request_id, fastrand::u64(..));
-        relay
-            .handle(&event.payload, &Invocation { owner, deadline })
-            .await
+        relay.handle(&event.payload, &Invocation { owner, deadline }).await
     }))
     .await
 }

@@ -88,13 +88,7 @@ pub fn parse(event: &Value) -> Result<Notification, NotificationError> {
                     objects: text(record, &at, "body").and_then(|body| embedded(body, &at, "body", 1)),
                 })
             };
-            Ok(Notification::Queue(
-                records
-                    .iter()
-                    .enumerate()
-                    .map(message)
-                    .collect::<Result<_, _>>()?,
-            ))
+            Ok(Notification::Queue(records.iter().enumerate().map(message).collect::<Result<_, _>>()?))
         }
         None => Ok(Notification::Whole(objects(event, 0)?)),
     }
@@ -121,32 +115,20 @@ fn objects(event: &Value, depth: usize) -> Result<Vec<ObjectRef>, NotificationEr
     if event["Type"] == "Notification" && event["Message"].is_string() {
         return embedded(text(event, "", "Message")?, "", "Message", depth + 1);
     }
-    if let Some(payload) = event
-        .get("requestPayload")
-        .filter(|_| event["requestContext"].is_object())
-    {
+    if let Some(payload) = event.get("requestPayload").filter(|_| event["requestContext"].is_object()) {
         return objects(payload, depth + 1);
     }
     if let Some(records) = records_from(event, "aws:sqs") {
-        return each(records, |record, at| {
-            embedded(text(record, at, "body")?, at, "body", depth + 1)
-        });
+        return each(records, |record, at| embedded(text(record, at, "body")?, at, "body", depth + 1));
     }
     if let Some(records) = records_from(event, "aws:sns") {
         return each(records, |record, at| {
-            embedded(
-                text(&record["Sns"], &format!("{at}.Sns"), "Message")?,
-                at,
-                "Sns.Message",
-                depth + 1,
-            )
+            embedded(text(&record["Sns"], &format!("{at}.Sns"), "Message")?, at, "Sns.Message", depth + 1)
         });
     }
     match records_from(event, "aws:s3") {
         Some(records) => each(records, s3_record),
-        None => Err(NotificationError::UnknownEnvelope {
-            found: beginning(event),
-        }),
+        None => Err(NotificationError::UnknownEnvelope { found: beginning(event) }),
     }
 }
 
@@ -177,13 +159,13 @@ fn s3_record(record: &Value, at: &str) -> Result<Vec<ObjectRef>, NotificationErr
     let object = &record["s3"]["object"];
     let encoded = text(object, &format!("{at}.s3.object"), "key")?;
     // S3 encodes keys as forms do: a space is `+`, everything unusual is percent-encoded.
-    let key = percent_decode_str(&encoded.replace('+', " "))
-        .decode_utf8()
-        .map(String::from)
-        .map_err(|_| NotificationError::Field {
-            at: format!("{at}.s3.object.key"),
-            expected: "percent-encoded UTF-8",
-            found: encoded.chars().take(FOUND_CHARS).collect(),
+    let key =
+        percent_decode_str(&encoded.replace('+', " ")).decode_utf8().map(String::from).map_err(|_| {
+            NotificationError::Field {
+                at: format!("{at}.s3.object.key"),
+                expected: "percent-encoded UTF-8",
+                found: encoded.chars().take(FOUND_CHARS).collect(),
+            }
         })?;
     Ok(vec![ObjectRef {
         bucket: text(&record["s3"]["bucket"], &format!("{at}.s3.bucket"), "name")?.to_owned(),
@@ -215,11 +197,7 @@ fn text<'a>(object: &'a Value, at: &str, field: &str) -> Result<&'a str, Notific
 }
 
 fn path(at: &str, field: &str) -> String {
-    if at.is_empty() {
-        field.to_owned()
-    } else {
-        format!("{at}.{field}")
-    }
+    if at.is_empty() { field.to_owned() } else { format!("{at}.{field}") }
 }
 
 fn beginning(value: &Value) -> String {
@@ -233,11 +211,7 @@ mod tests {
     use super::*;
 
     fn object(bucket: &str, key: &str) -> ObjectRef {
-        ObjectRef {
-            bucket: bucket.into(),
-            key: key.into(),
-            version_id: None,
-        }
+        ObjectRef { bucket: bucket.into(), key: key.into(), version_id: None }
     }
 
     fn s3(key: &str) -> Value {
@@ -257,18 +231,11 @@ mod tests {
     #[test]
     fn keys_are_decoded_as_forms_are() {
         for (encoded, key) in [
-            (
-                "batches/checkout/r/s/000001.ndjson.gz",
-                "batches/checkout/r/s/000001.ndjson.gz",
-            ),
+            ("batches/checkout/r/s/000001.ndjson.gz", "batches/checkout/r/s/000001.ndjson.gz"),
             ("batches/my+test/caf%C3%A9%2B1", "batches/my test/café+1"),
             ("a%2520b", "a%20b"),
         ] {
-            assert_eq!(
-                parse(&s3(encoded)),
-                Ok(Notification::Whole(vec![object("stats", key)])),
-                "{encoded}"
-            );
+            assert_eq!(parse(&s3(encoded)), Ok(Notification::Whole(vec![object("stats", key)])), "{encoded}");
         }
     }
 
@@ -280,36 +247,16 @@ mod tests {
         let mut removed = event["Records"][0].clone();
         removed["eventName"] = "ObjectRemoved:Delete".into();
         event["Records"].as_array_mut().unwrap().extend([removed, second]);
-        let two = ObjectRef {
-            version_id: Some("v7".into()),
-            ..object("stats", "two")
-        };
-        assert_eq!(
-            parse(&event),
-            Ok(Notification::Whole(vec![object("stats", "one"), two]))
-        );
+        let two = ObjectRef { version_id: Some("v7".into()), ..object("stats", "two") };
+        assert_eq!(parse(&event), Ok(Notification::Whole(vec![object("stats", "one"), two])));
     }
 
     #[test]
     fn every_message_of_a_queue_is_read_by_itself() {
         let event = sqs(&[&s3("one").to_string(), "not json", r#"{"Event":"s3:TestEvent"}"#]);
-        let Ok(Notification::Queue(messages)) = parse(&event) else {
-            panic!("expected messages")
-        };
-        assert_eq!(
-            messages[0],
-            QueueMessage {
-                id: "m0".into(),
-                objects: Ok(vec![object("stats", "one")])
-            }
-        );
-        assert_eq!(
-            messages[2],
-            QueueMessage {
-                id: "m2".into(),
-                objects: Ok(vec![])
-            }
-        );
+        let Ok(Notification::Queue(messages)) = parse(&event) else { panic!("expected messages") };
+        assert_eq!(messages[0], QueueMessage { id: "m0".into(), objects: Ok(vec![object("stats", "one")]) });
+        assert_eq!(messages[2], QueueMessage { id: "m2".into(), objects: Ok(vec![]) });
         assert_eq!(
             messages[1].objects.as_ref().unwrap_err().to_string(),
             "Records[1].body: expected JSON text of an S3 notification, found not json"

@@ -103,10 +103,7 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
             if let Err(cause) = self.relay_one(object, invocation).await {
                 let (kind, temporary) = (cause.kind(), cause.is_temporary());
                 error!(%object, kind, temporary, error = %cause, "batch not relayed");
-                errors.push(ObjectError {
-                    object: object.clone(),
-                    cause,
-                });
+                errors.push(ObjectError { object: object.clone(), cause });
             }
         }
         errors
@@ -119,23 +116,12 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
         let bytes = self.store.get(object, self.config.max_batch_bytes).await?;
         let header = self.open(&bytes)?.header().clone();
         let relayed = self.publish(object, &bytes, &header, invocation).await?;
-        let Header {
-            test,
-            run,
-            source,
-            seq,
-            ..
-        } = &header;
+        let Header { test, run, source, seq, .. } = &header;
         match relayed {
             Relayed::Published(plan, report, attempt) => {
                 let lag_ms = (self.clock)() - header.to_ms;
                 let (metric_calls, log_calls) = (plan.metric_calls.len(), plan.log_calls.len());
-                let Report {
-                    attempts,
-                    throttled,
-                    maybe_repeated,
-                    rejected_log_events,
-                } = report;
+                let Report { attempts, throttled, maybe_repeated, rejected_log_events } = report;
                 info!(%object, test, run, source, seq, attempt, requests = plan.requests, skipped_records = plan.skipped_records,
                     metric_calls, log_calls, attempts, throttled, maybe_repeated, rejected_log_events, lag_ms, "batch relayed");
             }
@@ -195,17 +181,9 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
         )
         .await;
         match outcome.result {
-            Ok(()) => claim
-                .complete()
-                .await
-                .map_err(|error| Cause::Delivery(error.into()))?,
+            Ok(()) => claim.complete().await.map_err(|error| Cause::Delivery(error.into()))?,
             Err(error) => {
-                let Report {
-                    attempts,
-                    throttled,
-                    maybe_repeated,
-                    ..
-                } = outcome.report;
+                let Report { attempts, throttled, maybe_repeated, .. } = outcome.report;
                 let done = outcome.progress.done.len();
                 warn!(%object, done, calls = plan.len(), attempts, throttled, maybe_repeated, "delivery stopped");
                 self.release(claim, &outcome.progress).await;

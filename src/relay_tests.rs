@@ -37,9 +37,7 @@ impl ObjectStore for &World {
 impl LedgerStore for &World {
     async fn read(&self, _bucket: &str, key: &str) -> Result<Option<(Vec<u8>, ETag)>, StoreError> {
         let objects = self.objects.lock().unwrap();
-        Ok(objects
-            .get(key)
-            .map(|(body, version)| (body.clone(), ETag(version.to_string()))))
+        Ok(objects.get(key).map(|(body, version)| (body.clone(), ETag(version.to_string()))))
     }
 
     async fn write(
@@ -63,29 +61,19 @@ impl LedgerStore for &World {
 impl Metrics for &World {
     async fn put_metric_data(&self, call: &MetricCall) -> Result<(), CallError> {
         if let Some(failure) = *self.failure.lock().unwrap() {
-            return Err(CallError {
-                failure,
-                code: "Failed".into(),
-                message: "as told".into(),
-            });
+            return Err(CallError { failure, code: "Failed".into(), message: "as told".into() });
         }
         self.metric_calls.fetch_add(1, Ordering::Relaxed);
-        let requests = call
-            .data
-            .iter()
-            .filter(|datum| datum.metric.name() == "Requests" && datum.dimensions.len() == 1);
-        self.requests.fetch_add(
-            requests.map(|datum| datum.values[0] as u64).sum(),
-            Ordering::Relaxed,
-        );
+        let requests =
+            call.data.iter().filter(|datum| datum.metric.name() == "Requests" && datum.dimensions.len() == 1);
+        self.requests.fetch_add(requests.map(|datum| datum.values[0] as u64).sum(), Ordering::Relaxed);
         Ok(())
     }
 }
 
 impl Logs for &World {
     async fn put_log_events(&self, call: &LogCall) -> Result<u64, CallError> {
-        self.log_events
-            .fetch_add(call.events.len() as u64, Ordering::Relaxed);
+        self.log_events.fetch_add(call.events.len() as u64, Ordering::Relaxed);
         Ok(0)
     }
 
@@ -118,10 +106,8 @@ impl World {
 
     fn ledger(&self) -> Value {
         let objects = self.objects.lock().unwrap();
-        let (_, (body, _)) = objects
-            .iter()
-            .find(|(key, _)| key.starts_with("ledger/"))
-            .expect("a ledger entry");
+        let (_, (body, _)) =
+            objects.iter().find(|(key, _)| key.starts_with("ledger/")).expect("a ledger entry");
         serde_json::from_slice(body).unwrap()
     }
 
@@ -131,10 +117,7 @@ impl World {
 }
 
 fn invocation(owner: &str) -> Invocation {
-    Invocation {
-        owner: owner.into(),
-        deadline: Instant::now() + Duration::from_secs(60),
-    }
+    Invocation { owner: owner.into(), deadline: Instant::now() + Duration::from_secs(60) }
 }
 
 fn batch(seq: u64, requests: usize) -> Vec<u8> {
@@ -166,15 +149,9 @@ async fn a_batch_is_published_once_however_often_it_is_announced() {
     let world = World::default();
     world.put("one", batch(0, 7));
     world.put("copied elsewhere", batch(0, 7));
+    assert_eq!(world.handle(event(&["one"])).await.unwrap(), json!({"objects": 1}));
     assert_eq!(
-        world.handle(event(&["one"])).await.unwrap(),
-        json!({"objects": 1})
-    );
-    assert_eq!(
-        world
-            .handle(event(&["one", "one", "copied+elsewhere"]))
-            .await
-            .unwrap(),
+        world.handle(event(&["one", "one", "copied+elsewhere"])).await.unwrap(),
         json!({"objects": 3})
     );
     assert_eq!(world.requests.load(Ordering::Relaxed), 7);
@@ -203,26 +180,16 @@ async fn the_messages_of_a_queue_fail_one_by_one() {
     let world = World::default();
     world.put("good", batch(0, 7));
     world.put("bad", b"hello".to_vec());
-    let bodies = [
-        event(&["bad"]).to_string(),
-        "nonsense".into(),
-        event(&["good"]).to_string(),
-    ];
+    let bodies = [event(&["bad"]).to_string(), "nonsense".into(), event(&["good"]).to_string()];
     let answer = world.handle(queue(&bodies)).await.unwrap();
-    assert_eq!(
-        answer,
-        json!({"batchItemFailures": [{"itemIdentifier": "m0"}, {"itemIdentifier": "m1"}]})
-    );
+    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "m0"}, {"itemIdentifier": "m1"}]}));
     assert_eq!(world.requests.load(Ordering::Relaxed), 7);
 }
 
 #[tokio::test]
 async fn a_test_event_and_a_batch_without_requests_are_no_errors() {
     let world = World::default();
-    assert_eq!(
-        world.handle(json!({"Event": "s3:TestEvent"})).await.unwrap(),
-        json!({"objects": 0})
-    );
+    assert_eq!(world.handle(json!({"Event": "s3:TestEvent"})).await.unwrap(), json!({"objects": 0}));
     world.put("empty", batch(0, 0));
     world.handle(event(&["empty"])).await.unwrap();
     assert_eq!(world.ledger()["state"], "done");
@@ -244,23 +211,13 @@ async fn a_failed_attempt_is_finished_by_the_next_under_the_settings_it_began_wi
     *world.failure.lock().unwrap() = Some(Failure::Denied);
     let error = world.handle(event(&["one"])).await.unwrap_err();
     assert_eq!(error.kind(), "CloudWatchDenied");
-    assert_eq!(
-        (&world.ledger()["state"], &world.ledger()["done"]),
-        (&json!("open"), &json!([1]))
-    );
+    assert_eq!((&world.ledger()["state"], &world.ledger()["done"]), (&json!("open"), &json!([1])));
     *world.failure.lock().unwrap() = None;
     let changed = world.relay(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_DIMENSION_SETS", "Run")]);
     changed.handle(&event(&["one"]), &invocation("b")).await.unwrap();
-    assert_eq!(
-        world.requests.load(Ordering::Relaxed),
-        7,
-        "by the set `Test` of the first attempt"
-    );
+    assert_eq!(world.requests.load(Ordering::Relaxed), 7, "by the set `Test` of the first attempt");
     assert_eq!(world.log_events.load(Ordering::Relaxed), 1);
-    assert_eq!(
-        (&world.ledger()["state"], &world.ledger()["attempt"]),
-        (&json!("done"), &json!(2))
-    );
+    assert_eq!((&world.ledger()["state"], &world.ledger()["attempt"]), (&json!("done"), &json!(2)));
 }
 
 #[tokio::test]
@@ -284,11 +241,7 @@ async fn a_plan_that_cannot_be_made_again_is_not_mixed_with_another() {
             .to_string()
             .contains("expected the plan 0123456789abcdef, of which 1 of 2 calls were delivered")
     );
-    assert!(
-        error
-            .to_string()
-            .contains("delete the ledger entry ledger/live/t/r/s/000000.json")
-    );
+    assert!(error.to_string().contains("delete the ledger entry ledger/live/t/r/s/000000.json"));
     assert_eq!(world.requests.load(Ordering::Relaxed), 0);
 }
 
@@ -304,11 +257,7 @@ async fn a_batch_that_somebody_else_publishes_is_left_to_them() {
         entry["state"] = "claimed".into();
         *body = entry.to_string().into_bytes();
     }
-    let error = world
-        .relay(&[])
-        .handle(&event(&["one"]), &invocation("b"))
-        .await
-        .unwrap_err();
+    let error = world.relay(&[]).handle(&event(&["one"]), &invocation("b")).await.unwrap_err();
     assert_eq!(error.kind(), "BatchBusy");
     assert_eq!(world.requests.load(Ordering::Relaxed), 7);
 }
@@ -317,14 +266,7 @@ async fn a_batch_that_somebody_else_publishes_is_left_to_them() {
 async fn an_object_is_not_begun_without_time() {
     let world = World::default();
     world.put("one", batch(0, 7));
-    let late = Invocation {
-        owner: "a".into(),
-        deadline: Instant::now(),
-    };
-    let error = world
-        .relay(&[])
-        .handle(&event(&["one"]), &late)
-        .await
-        .unwrap_err();
+    let late = Invocation { owner: "a".into(), deadline: Instant::now() };
+    let error = world.relay(&[]).handle(&event(&["one"]), &late).await.unwrap_err();
     assert_eq!(error.kind(), "OutOfTime");
 }

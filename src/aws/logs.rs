@@ -19,12 +19,7 @@ impl CloudWatchLogs {
     /// A client for region, credentials and endpoint of `config`.
     pub fn new(config: &SdkConfig) -> Self {
         let (retries, timeouts) = once();
-        Self(Client::from_conf(
-            Builder::from(config)
-                .retry_config(retries)
-                .timeout_config(timeouts)
-                .build(),
-        ))
+        Self(Client::from_conf(Builder::from(config).retry_config(retries).timeout_config(timeouts).build()))
     }
 }
 
@@ -32,10 +27,8 @@ impl Logs for CloudWatchLogs {
     async fn put_log_events(&self, call: &LogCall) -> Result<u64, CallError> {
         let mut events = Vec::with_capacity(call.events.len());
         for event in &call.events {
-            let event = InputLogEvent::builder()
-                .timestamp(event.timestamp_ms)
-                .message(&event.message)
-                .build();
+            let event =
+                InputLogEvent::builder().timestamp(event.timestamp_ms).message(&event.message).build();
             // Both fields are set: this cannot fail. Should it, the call fails by name instead of losing an event.
             events.push(event.map_err(|error| CallError {
                 failure: Failure::Rejected,
@@ -43,42 +36,22 @@ impl Logs for CloudWatchLogs {
                 message: error.to_string(),
             })?);
         }
-        let request = self
-            .0
-            .put_log_events()
-            .log_group_name(&*call.group)
-            .log_stream_name(&*call.stream);
+        let request = self.0.put_log_events().log_group_name(&*call.group).log_stream_name(&*call.stream);
         match request.set_log_events(Some(events)).send().await {
-            Ok(answer) => Ok(answer
-                .rejected_log_events_info()
-                .map_or(0, |info| rejected(info, call.events.len()))),
+            Ok(answer) => {
+                Ok(answer.rejected_log_events_info().map_or(0, |info| rejected(info, call.events.len())))
+            }
             Err(error) => {
-                let no_stream = matches!(
-                    error.as_service_error(),
-                    Some(PutLogEventsError::ResourceNotFoundException(_))
-                );
+                let no_stream =
+                    matches!(error.as_service_error(), Some(PutLogEventsError::ResourceNotFoundException(_)));
                 let error = call_error(error);
-                Err(if no_stream {
-                    CallError {
-                        failure: Failure::NoStream,
-                        ..error
-                    }
-                } else {
-                    error
-                })
+                Err(if no_stream { CallError { failure: Failure::NoStream, ..error } } else { error })
             }
         }
     }
 
     async fn create_log_stream(&self, group: &str, stream: &str) -> Result<(), CallError> {
-        match self
-            .0
-            .create_log_stream()
-            .log_group_name(group)
-            .log_stream_name(stream)
-            .send()
-            .await
-        {
+        match self.0.create_log_stream().log_group_name(group).log_stream_name(stream).send().await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(CreateLogStreamError::ResourceAlreadyExistsException(_)) => Ok(()),
@@ -93,9 +66,7 @@ fn rejected(info: &RejectedLogEventsInfo, events: usize) -> u64 {
     let count = |index: i32| usize::try_from(index).unwrap_or(0).min(events);
     let old = info.too_old_log_event_end_index().map_or(0, count);
     let expired = info.expired_log_event_end_index().map_or(0, count);
-    let new = info
-        .too_new_log_event_start_index()
-        .map_or(0, |index| events - count(index));
+    let new = info.too_new_log_event_start_index().map_or(0, |index| events - count(index));
     (old.max(expired) + new).min(events) as u64
 }
 
@@ -120,11 +91,7 @@ mod tests {
             (Some(1), None, Some(9), 2),
             (Some(99), Some(-1), Some(0), 10),
         ] {
-            assert_eq!(
-                rejected(&info(old, expired, new), 10),
-                count,
-                "{old:?} {expired:?} {new:?}"
-            );
+            assert_eq!(rejected(&info(old, expired, new), 10), count, "{old:?} {expired:?} {new:?}");
         }
     }
 }

@@ -19,35 +19,22 @@ impl CloudWatch {
     /// A client for region, credentials and endpoint of `config`.
     pub fn new(config: &SdkConfig) -> Self {
         let (retries, timeouts) = once();
-        Self(Client::from_conf(
-            Builder::from(config)
-                .retry_config(retries)
-                .timeout_config(timeouts)
-                .build(),
-        ))
+        Self(Client::from_conf(Builder::from(config).retry_config(retries).timeout_config(timeouts).build()))
     }
 }
 
 impl Metrics for CloudWatch {
     async fn put_metric_data(&self, call: &MetricCall) -> Result<(), CallError> {
         let data = call.data.iter().map(datum).collect();
-        let request = self
-            .0
-            .put_metric_data()
-            .namespace(call.namespace.as_ref())
-            .set_metric_data(Some(data));
+        let request = self.0.put_metric_data().namespace(call.namespace.as_ref()).set_metric_data(Some(data));
         request.send().await.map(|_| ()).map_err(call_error)
     }
 }
 
 fn datum(datum: &Datum) -> MetricDatum {
-    let dimensions = datum
-        .dimensions
-        .iter()
-        .map(|(name, value)| Dimension::builder().name(*name).value(value).build());
-    let counts = datum
-        .has_counts()
-        .then(|| datum.counts.iter().map(|count| *count as f64).collect());
+    let dimensions =
+        datum.dimensions.iter().map(|(name, value)| Dimension::builder().name(*name).value(value).build());
+    let counts = datum.has_counts().then(|| datum.counts.iter().map(|count| *count as f64).collect());
     MetricDatum::builder()
         .metric_name(datum.metric.name())
         .set_dimensions(Some(dimensions.collect()))

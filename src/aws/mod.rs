@@ -30,9 +30,8 @@ pub async fn environment() -> SdkConfig {
 
 /// Calls to CloudWatch are attempted once: [`deliver`](crate::deliver) repeats them, and counts what it repeats.
 fn once() -> (RetryConfig, TimeoutConfig) {
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(CALL_TIMEOUT)
-        .operation_timeout(CALL_TIMEOUT);
+    let timeouts =
+        TimeoutConfig::builder().operation_attempt_timeout(CALL_TIMEOUT).operation_timeout(CALL_TIMEOUT);
     (RetryConfig::disabled(), timeouts.build())
 }
 
@@ -44,19 +43,14 @@ where
     let failure = match &error {
         SdkError::ConstructionFailure(_) => Failure::NotSent,
         SdkError::DispatchFailure(cause) if cause.is_user() => Failure::NotSent,
-        SdkError::ServiceError(answer) => by_answer(
-            answer.err().code().unwrap_or_default(),
-            answer.raw().status().as_u16(),
-        ),
+        SdkError::ServiceError(answer) => {
+            by_answer(answer.err().code().unwrap_or_default(), answer.raw().status().as_u16())
+        }
         // The connection broke, or there was no answer in time, or none that can be read.
         _ => Failure::Unknown,
     };
     let (code, message) = described(&error);
-    CallError {
-        failure,
-        code,
-        message,
-    }
+    CallError { failure, code, message }
 }
 
 fn by_answer(code: &str, status: u16) -> Failure {
@@ -98,9 +92,7 @@ where
         _ => "ServiceError",
     };
     let code = error.code().unwrap_or(way).to_owned();
-    let message = error
-        .message()
-        .map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned);
+    let message = error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned);
     (code, message)
 }
 

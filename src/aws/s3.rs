@@ -33,14 +33,10 @@ impl S3 {
             .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(FIRST_DELAY)
             .with_max_backoff(Duration::from_secs(5));
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(OBJECT_TIMEOUT)
-            .build();
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(OBJECT_TIMEOUT).build();
         // Bucket names become host names only below AWS's own domain.
         let own_endpoint = config.endpoint_url().is_some();
-        let builder = Builder::from(config)
-            .retry_config(retries)
-            .timeout_config(timeouts);
+        let builder = Builder::from(config).retry_config(retries).timeout_config(timeouts);
         Self(Client::from_conf(builder.force_path_style(own_endpoint).build()))
     }
 }
@@ -48,25 +44,15 @@ impl S3 {
 impl ObjectStore for S3 {
     async fn get(&self, object: &ObjectRef, limit: u64) -> Result<Vec<u8>, FetchError> {
         let request = self.0.get_object().bucket(&object.bucket).key(&object.key);
-        let answer = request
-            .set_version_id(object.version_id.clone())
-            .send()
-            .await
-            .map_err(fetch_error)?;
-        let length = answer
-            .content_length()
-            .and_then(|length| u64::try_from(length).ok());
+        let answer = request.set_version_id(object.version_id.clone()).send().await.map_err(fetch_error)?;
+        let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
         let Some(found) = length else {
             return Err(FetchError::Unavailable("the answer has no Content-Length".into()));
         };
         if found > limit {
             return Err(FetchError::TooLarge { limit, found });
         }
-        let body = answer
-            .body
-            .collect()
-            .await
-            .map_err(|error| FetchError::Unavailable(error.to_string()))?;
+        let body = answer.body.collect().await.map_err(|error| FetchError::Unavailable(error.to_string()))?;
         Ok(body.to_vec())
     }
 }
@@ -84,10 +70,7 @@ impl LedgerStore for S3 {
             code: "BodyUnreadable".into(),
             message: error.to_string(),
         };
-        Ok(Some((
-            answer.body.collect().await.map_err(unreadable)?.to_vec(),
-            tag,
-        )))
+        Ok(Some((answer.body.collect().await.map_err(unreadable)?.to_vec(), tag)))
     }
 
     async fn write(
@@ -97,13 +80,8 @@ impl LedgerStore for S3 {
         body: Vec<u8>,
         expected: Option<&ETag>,
     ) -> Result<Written, StoreError> {
-        let request = self
-            .0
-            .put_object()
-            .bucket(bucket)
-            .key(key)
-            .content_type("application/json")
-            .body(body.into());
+        let request =
+            self.0.put_object().bucket(bucket).key(key).content_type("application/json").body(body.into());
         let request = match expected {
             Some(ETag(tag)) => request.if_match(tag),
             None => request.if_none_match("*"),

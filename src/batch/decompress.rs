@@ -26,12 +26,7 @@ impl<'a> Lines<'a> {
         let (decoder, compression) = decoder(bytes)?;
         // One byte more than allowed tells "exactly at the limit" from "over it".
         let reader = BufReader::with_capacity(64 << 10, decoder.take(limit.saturating_add(1)));
-        Ok(Self {
-            reader,
-            compression,
-            limit,
-            line: 0,
-        })
+        Ok(Self { reader, compression, limit, line: 0 })
     }
 
     /// The number of the line that was read last, from 1.
@@ -51,19 +46,13 @@ impl<'a> Lines<'a> {
             .read_until(b'\n', buffer)
             .map_err(|error| self.failure(&error))?;
         if self.reader.get_ref().limit() == 0 {
-            return Err(BatchError::TooLarge {
-                line,
-                limit: self.limit,
-            });
+            return Err(BatchError::TooLarge { line, limit: self.limit });
         }
         if buffer.last() == Some(&b'\n') {
             buffer.pop();
         }
         if buffer.len() as u64 > MAX_LINE_BYTES {
-            return Err(BatchError::Line {
-                line,
-                error: LineError::TooLong,
-            });
+            return Err(BatchError::Line { line, error: LineError::TooLong });
         }
         Ok(read > 0)
     }
@@ -72,19 +61,12 @@ impl<'a> Lines<'a> {
         let (line, compression) = (self.line, self.compression);
         match error.kind() {
             io::ErrorKind::UnexpectedEof => BatchError::Truncated { line, compression },
-            _ => BatchError::Corrupt {
-                line,
-                compression,
-                found: error.to_string(),
-            },
+            _ => BatchError::Corrupt { line, compression, found: error.to_string() },
         }
     }
 }
 
-#[expect(
-    clippy::disallowed_types,
-    reason = "this is the one decompressor; Lines bounds it"
-)]
+#[expect(clippy::disallowed_types, reason = "this is the one decompressor; Lines bounds it")]
 fn decoder(bytes: &[u8]) -> Result<(Box<dyn Read + Send + '_>, &'static str), BatchError> {
     if bytes.is_empty() {
         Err(BatchError::Empty)
@@ -92,21 +74,13 @@ fn decoder(bytes: &[u8]) -> Result<(Box<dyn Read + Send + '_>, &'static str), Ba
         // Several members, one after the other, are one gzip file: a batch compressed in pieces.
         Ok((Box::new(flate2::bufread::MultiGzDecoder::new(bytes)), "gzip"))
     } else if bytes.starts_with(ZSTD_MAGIC) {
-        let corrupt = |error: io::Error| BatchError::Corrupt {
-            line: 1,
-            compression: "zstd",
-            found: error.to_string(),
-        };
+        let corrupt =
+            |error: io::Error| BatchError::Corrupt { line: 1, compression: "zstd", found: error.to_string() };
         let mut decoder = zstd::Decoder::with_buffer(bytes).map_err(corrupt)?;
         decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(corrupt)?;
         Ok((Box::new(decoder), "zstd"))
     } else {
-        let found = bytes
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<Vec<_>>()
-            .join(" ");
+        let found = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
         Err(BatchError::NotCompressed { found })
     }
 }

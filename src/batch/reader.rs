@@ -33,15 +33,7 @@ impl<'a> Reader<'a> {
         let mut buffer = Vec::new();
         lines.next_into(&mut buffer)?;
         let header = header(&buffer)?;
-        Ok(Self {
-            lines,
-            header,
-            buffer,
-            records: 0,
-            requests: 0,
-            skipped: 0,
-            finished: false,
-        })
+        Ok(Self { lines, header, buffer, records: 0, requests: 0, skipped: 0, finished: false })
     }
 
     /// Whose batch this is.
@@ -62,9 +54,7 @@ impl<'a> Reader<'a> {
     fn read(&mut self) -> Result<Option<Record>, BatchError> {
         loop {
             if !self.lines.next_into(&mut self.buffer)? {
-                return Err(BatchError::MissingEnd {
-                    line: self.lines.line(),
-                });
+                return Err(BatchError::MissingEnd { line: self.lines.line() });
             }
             let line = self.lines.line();
             let at = |error| BatchError::Line { line, error };
@@ -90,25 +80,16 @@ impl<'a> Reader<'a> {
 
     fn check_end(&mut self, end: &End) -> Result<(), BatchError> {
         let line = self.lines.line();
-        for (what, counted, stated) in [
-            ("records", self.records, end.records),
-            ("requests", self.requests, end.requests),
-        ] {
+        for (what, counted, stated) in
+            [("records", self.records, end.records), ("requests", self.requests, end.requests)]
+        {
             if counted != stated {
-                return Err(BatchError::WrongEnd {
-                    line,
-                    what,
-                    counted,
-                    stated,
-                });
+                return Err(BatchError::WrongEnd { line, what, counted, stated });
             }
         }
         // Reading on to the end of the data also lets the decompressor verify its checksum.
         if self.lines.next_into(&mut self.buffer)? {
-            return Err(BatchError::Line {
-                line: self.lines.line(),
-                error: LineError::AfterEnd,
-            });
+            return Err(BatchError::Line { line: self.lines.line(), error: LineError::AfterEnd });
         }
         Ok(())
     }
@@ -129,11 +110,7 @@ impl Iterator for Reader<'_> {
 
 fn header(line: &[u8]) -> Result<Header, BatchError> {
     let found = |bytes: &[u8]| BatchError::NotABatch {
-        found: match String::from_utf8_lossy(bytes)
-            .chars()
-            .take(80)
-            .collect::<String>()
-        {
+        found: match String::from_utf8_lossy(bytes).chars().take(80).collect::<String>() {
             text if text.is_empty() => "an empty line".to_owned(),
             text => text,
         },
@@ -143,24 +120,14 @@ fn header(line: &[u8]) -> Result<Header, BatchError> {
         return Err(found(line));
     }
     if value["version"] != VERSION {
-        return Err(BatchError::UnknownVersion {
-            found: value["version"].to_string(),
-        });
+        return Err(BatchError::UnknownVersion { found: value["version"].to_string() });
     }
     let at = |error| BatchError::Line { line: 1, error };
     let header: Header = serde_json::from_value(value).map_err(|error| at(invalid(&error)))?;
-    for (field, text) in [
-        ("test", &header.test),
-        ("run", &header.run),
-        ("source", &header.source),
-    ] {
+    for (field, text) in [("test", &header.test), ("run", &header.run), ("source", &header.source)] {
         if text.is_empty() || text.len() > MAX_IDENTITY_BYTES {
             let found = format!("{} bytes", text.len());
-            return Err(at(LineError::Field {
-                field,
-                expected: "1 to 512 bytes",
-                found,
-            }));
+            return Err(at(LineError::Field { field, expected: "1 to 512 bytes", found }));
         }
     }
     Ok(header)
@@ -220,20 +187,10 @@ impl Line {
             });
         }
         Ok(match self {
-            Self {
-                requests: Some(columns),
-                ..
-            } => Some(Record::Requests(columns.into_requests(from_ms)?)),
-            Self {
-                users: Some(users), ..
-            } => Some(Record::Users(users)),
-            Self {
-                event: Some(event), ..
-            } => Some(Record::Event(event)),
-            Self {
-                exception: Some(exception),
-                ..
-            } => Some(Record::Exception(exception)),
+            Self { requests: Some(columns), .. } => Some(Record::Requests(columns.into_requests(from_ms)?)),
+            Self { users: Some(users), .. } => Some(Record::Users(users)),
+            Self { event: Some(event), .. } => Some(Record::Event(event)),
+            Self { exception: Some(exception), .. } => Some(Record::Exception(exception)),
             _ => None,
         })
     }
@@ -257,11 +214,7 @@ impl Columns {
                 expected: "differences that stay within 64 bits",
                 found: difference.to_string(),
             })?;
-            requests.push(Request {
-                at_ms,
-                response_time_us,
-                response_bytes,
-            });
+            requests.push(Request { at_ms, response_time_us, response_bytes });
         }
         Ok(Requests {
             method: self.method,

@@ -39,45 +39,21 @@ fn a_batch_reads_as_its_records() {
         r#"{"end":{"records":4,"requests":3}}"#,
     ]);
     let mut reader = Reader::open(&bytes, LIMIT).unwrap();
-    assert_eq!(
-        (reader.header().test.as_str(), reader.header().seq),
-        ("checkout", 3)
-    );
+    assert_eq!((reader.header().test.as_str(), reader.header().seq), ("checkout", 3));
     let records: Vec<_> = reader.by_ref().collect::<Result<_, _>>().unwrap();
-    let Record::Requests(group) = &records[0] else {
-        panic!("expected requests")
-    };
-    assert_eq!(
-        (group.method.as_str(), group.name.as_str(), group.status),
-        ("GET", "/cart", Some(200))
-    );
+    let Record::Requests(group) = &records[0] else { panic!("expected requests") };
+    assert_eq!((group.method.as_str(), group.name.as_str(), group.status), ("GET", "/cart", Some(200)));
     assert_eq!(
         group.requests,
         [
-            Request {
-                at_ms: 4995,
-                response_time_us: Some(1500),
-                response_bytes: Some(10)
-            },
-            Request {
-                at_ms: 4995,
-                response_time_us: None,
-                response_bytes: Some(-1)
-            },
-            Request {
-                at_ms: 5007,
-                response_time_us: Some(7),
-                response_bytes: None
-            },
+            Request { at_ms: 4995, response_time_us: Some(1500), response_bytes: Some(10) },
+            Request { at_ms: 4995, response_time_us: None, response_bytes: Some(-1) },
+            Request { at_ms: 5007, response_time_us: Some(7), response_bytes: None },
         ]
     );
     assert_eq!(
         records[1],
-        Record::Users(Users {
-            at_ms: 6000,
-            total: 5,
-            by_class: [("Shopper".into(), 5)].into()
-        })
+        Record::Users(Users { at_ms: 6000, total: 5, by_class: [("Shopper".into(), 5)].into() })
     );
     assert!(matches!(&records[2], Record::Event(event) if event.kind == "test_start"));
     assert!(matches!(&records[3], Record::Exception(exception) if exception.count == 2));
@@ -95,10 +71,7 @@ fn zstd_and_gzip_in_members_read_the_same() {
     let end = r#"{"end":{"records":1,"requests":3}}"#;
     let text = [HEADER, GROUP, end].join("\n");
     let expected = read(&gzip(&text)).unwrap();
-    assert_eq!(
-        read(&zstd::encode_all(text.as_bytes(), 3).unwrap()).unwrap(),
-        expected
-    );
+    assert_eq!(read(&zstd::encode_all(text.as_bytes(), 3).unwrap()).unwrap(), expected);
     let (first, second) = text.split_at(200);
     assert_eq!(read(&[gzip(first), gzip(second)].concat()).unwrap(), expected);
 }
@@ -124,28 +97,16 @@ fn each_defect_has_its_own_error() {
         (vec![], "EmptyObject", "expected a batch, found an empty object"),
         (b"PK\x03\x04".to_vec(), "NotCompressed", "begins with 50 4b 03 04"),
         (b"{".to_vec(), "NotCompressed", "begins with 7b"),
-        (
-            gzip(""),
-            "NotABatch",
-            "line 1: expected the header of a `locust-stats-batch`, found an empty line",
-        ),
+        (gzip(""), "NotABatch", "line 1: expected the header of a `locust-stats-batch`, found an empty line"),
         (lines(&["hello"]), "NotABatch", "found hello"),
         (lines(&["[1]"]), "NotABatch", "found [1]"),
-        (
-            lines(&[r#"{"format":"other"}"#]),
-            "NotABatch",
-            r#"found {"format":"other"}"#,
-        ),
+        (lines(&[r#"{"format":"other"}"#]), "NotABatch", r#"found {"format":"other"}"#),
         (
             lines(&[&HEADER.replace(r#""version":1"#, r#""version":2"#)]),
             "UnknownBatchVersion",
             "found version 2",
         ),
-        (
-            lines(&[&HEADER.replace(r#""version":1,"#, "")]),
-            "UnknownBatchVersion",
-            "found version null",
-        ),
+        (lines(&[&HEADER.replace(r#""version":1,"#, "")]), "UnknownBatchVersion", "found version null"),
         (
             lines(&[&HEADER.replace(r#""seq":3,"#, "")]),
             "InvalidJson",
@@ -156,16 +117,8 @@ fn each_defect_has_its_own_error() {
             "InvalidRecord",
             "line 1: test: expected 1 to 512 bytes, found 0 bytes",
         ),
-        (
-            lines(&[&HEADER.replace("checkout", &"x".repeat(513))]),
-            "InvalidRecord",
-            "found 513 bytes",
-        ),
-        (
-            lines(&[HEADER]),
-            "TruncatedBatch",
-            "line 2: expected a record or the `end` line, found the end",
-        ),
+        (lines(&[&HEADER.replace("checkout", &"x".repeat(513))]), "InvalidRecord", "found 513 bytes"),
+        (lines(&[HEADER]), "TruncatedBatch", "line 2: expected a record or the `end` line, found the end"),
         (lines(&[HEADER, GROUP]), "TruncatedBatch", "line 3: "),
         (
             lines(&[HEADER, GROUP, r#"{"users":{"at_ms":1,}}"#]),
@@ -183,21 +136,14 @@ fn each_defect_has_its_own_error() {
             "InvalidJson",
             "line 2: expected a JSON record, found invalid type: floating point",
         ),
-        (
-            lines(&[HEADER, &GROUP.replace("1500", "99999999999999999999")]),
-            "InvalidJson",
-            "line 2: ",
-        ),
+        (lines(&[HEADER, &GROUP.replace("1500", "99999999999999999999")]), "InvalidJson", "line 2: "),
         (
             lines(&[HEADER, &GROUP.replace("-5,0", &format!("{0},{0}", i64::MAX))]),
             "InvalidRecord",
             "line 2: at_ms: ",
         ),
         (
-            lines(&[
-                HEADER,
-                r#"{"users":{"at_ms":1,"total":1},"event":{"at_ms":1,"kind":"x"}}"#,
-            ]),
+            lines(&[HEADER, r#"{"users":{"at_ms":1,"total":1},"event":{"at_ms":1,"kind":"x"}}"#]),
             "InvalidRecord",
             "line 2: record: expected one kind of record in a line, found 2 of them",
         ),
@@ -216,26 +162,17 @@ fn each_defect_has_its_own_error() {
     for (bytes, kind, message) in cases {
         let found = read(&bytes).expect_err(message);
         assert_eq!(found.kind(), kind, "{found}");
-        assert!(
-            found.to_string().contains(message),
-            "expected `{message}`, found `{found}`"
-        );
+        assert!(found.to_string().contains(message), "expected `{message}`, found `{found}`");
     }
 }
 
 #[test]
 fn damaged_compression_is_told_from_a_truncated_upload() {
     let text = [HEADER, GROUP, r#"{"end":{"records":1,"requests":3}}"#].join("\n");
-    for (whole, name) in [
-        (gzip(&text), "gzip"),
-        (zstd::encode_all(text.as_bytes(), 3).unwrap(), "zstd"),
-    ] {
+    for (whole, name) in [(gzip(&text), "gzip"), (zstd::encode_all(text.as_bytes(), 3).unwrap(), "zstd")] {
         for cut in [whole.len() - 1, whole.len() - 9, 30] {
             let message = error(&whole[..cut]);
-            assert!(
-                message.ends_with(&format!("the {name} data are truncated")),
-                "{cut}: {message}"
-            );
+            assert!(message.ends_with(&format!("the {name} data are truncated")), "{cut}: {message}");
         }
     }
     let mut damaged = gzip(&text);
@@ -248,18 +185,9 @@ fn damaged_compression_is_told_from_a_truncated_upload() {
 fn a_bomb_stops_at_the_limit() {
     let bomb = gzip(&format!("{HEADER}\n{}", " ".repeat(LIMIT as usize * 4)));
     assert!(bomb.len() < 50_000);
-    assert_eq!(
-        read(&bomb),
-        Err(BatchError::TooLarge {
-            line: 2,
-            limit: LIMIT
-        })
-    );
+    assert_eq!(read(&bomb), Err(BatchError::TooLarge { line: 2, limit: LIMIT }));
     let exact = [HEADER, r#"{"end":{"records":0,"requests":0}}"#].join("\n");
     let read_within = |limit| Reader::open(&gzip(&exact), limit)?.collect::<Result<Vec<_>, _>>();
     assert_eq!(read_within(exact.len() as u64), Ok(vec![]));
-    assert_eq!(
-        read_within(exact.len() as u64 - 1).unwrap_err().kind(),
-        "BatchTooLarge"
-    );
+    assert_eq!(read_within(exact.len() as u64 - 1).unwrap_err().kind(), "BatchTooLarge");
 }

@@ -57,10 +57,7 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     fn other() -> Self {
-        Self {
-            method: OTHER.into(),
-            name: OTHER.into(),
-        }
+        Self { method: OTHER.into(), name: OTHER.into() }
     }
 }
 
@@ -122,10 +119,7 @@ impl Aggregate {
             (None, None) => "(none)".to_owned(),
         };
         let failed = u64::from(group.error.is_some());
-        let mut endpoint = Endpoint {
-            method: group.method,
-            name: group.name,
-        };
+        let mut endpoint = Endpoint { method: group.method, name: group.name };
         if !self.endpoints.contains_key(&endpoint) && self.endpoints.len() >= MAX_ENDPOINTS_READ {
             endpoint = Endpoint::other();
         }
@@ -173,12 +167,7 @@ impl Aggregate {
             *sum = sum.saturating_add(count);
         }
         for (class, count) in by_class {
-            self.users_by_class
-                .entry(class)
-                .or_default()
-                .entry(at)
-                .or_default()
-                .add(clamped(count));
+            self.users_by_class.entry(class).or_default().entry(at).or_default().add(clamped(count));
         }
         Ok(())
     }
@@ -208,10 +197,7 @@ fn clamped(count: u64) -> i64 {
 
 /// The entry of a label, or of `(other)` once there are too many; known labels keep theirs.
 fn labelled<T: Default>(labels: &mut BTreeMap<String, T>, label: String) -> &mut T {
-    let label = if labels.contains_key(&label) || labels.len() < MAX_LABELS {
-        label
-    } else {
-        OTHER.to_owned()
-    };
+    let label =
+        if labels.contains_key(&label) || labels.len() < MAX_LABELS { label } else { OTHER.to_owned() };
     labels.entry(label).or_default()
 }

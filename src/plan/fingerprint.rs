@@ -21,11 +21,7 @@ impl Plan {
             text(&call.group, &mut hasher);
             text(&call.stream, &mut hasher);
             hasher.write_u64(call.events.len() as u64);
-            for LogEvent {
-                timestamp_ms,
-                message,
-            } in &call.events
-            {
+            for LogEvent { timestamp_ms, message } in &call.events {
                 hasher.write_i64(*timestamp_ms);
                 text(message, &mut hasher);
             }

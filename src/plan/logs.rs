@@ -108,20 +108,14 @@ impl LogWriter {
             Record::Users(_) => Ok(()),
             Record::Event(event) => {
                 let detail = bounded(&event.detail);
-                let fields = LifecycleFields {
-                    kind: &cut(&event.kind, MAX_TEXT_BYTES),
-                    detail: &detail,
-                };
+                let fields = LifecycleFields { kind: &cut(&event.kind, MAX_TEXT_BYTES), detail: &detail };
                 self.push(event.at_ms, "event", fields)
             }
             Record::Exception(exception) => {
                 let message = cut(&exception.message, MAX_TEXT_BYTES);
                 let traceback = cut(&exception.traceback, MAX_TEXT_BYTES);
-                let fields = ExceptionFields {
-                    count: exception.count,
-                    message: &message,
-                    traceback: &traceback,
-                };
+                let fields =
+                    ExceptionFields { count: exception.count, message: &message, traceback: &traceback };
                 self.push(exception.at_ms, "exception", fields)
             }
         }
@@ -136,10 +130,7 @@ impl LogWriter {
         if !wanted {
             return Ok(());
         }
-        let (method, name) = (
-            cut(&group.method, MAX_TEXT_BYTES),
-            cut(&group.name, MAX_TEXT_BYTES),
-        );
+        let (method, name) = (cut(&group.method, MAX_TEXT_BYTES), cut(&group.name, MAX_TEXT_BYTES));
         let error = group.error.as_deref().map(|error| cut(error, MAX_TEXT_BYTES));
         for request in &group.requests {
             if !self.sample.take() {
@@ -191,16 +182,8 @@ impl LogWriter {
         kind: &'static str,
         fields: impl Serialize,
     ) -> Result<(), PlanError> {
-        let Header {
-            test, run, source, ..
-        } = &self.header;
-        let event = Common {
-            kind,
-            test,
-            run,
-            source,
-            fields,
-        };
+        let Header { test, run, source, .. } = &self.header;
+        let event = Common { kind, test, run, source, fields };
         // Texts and numbers always become JSON; should they ever not, the event says so itself.
         let message =
             serde_json::to_string(&event).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
@@ -208,10 +191,7 @@ impl LogWriter {
         if self.bytes > self.limit {
             return Err(PlanError::TooManyLogEvents { limit: self.limit });
         }
-        self.events.push(LogEvent {
-            timestamp_ms,
-            message,
-        });
+        self.events.push(LogEvent { timestamp_ms, message });
         Ok(())
     }
 
@@ -237,11 +217,7 @@ impl LogWriter {
                     first_ms = event.timestamp_ms;
                     bytes = size;
                     let (group, stream) = (Arc::clone(&self.group), Arc::clone(&stream));
-                    calls.push(LogCall {
-                        group,
-                        stream,
-                        events: vec![event],
-                    });
+                    calls.push(LogCall { group, stream, events: vec![event] });
                 }
             }
         }
@@ -253,11 +229,7 @@ impl LogWriter {
 fn bounded(detail: &Map<String, Value>) -> Value {
     let value = Value::Object(detail.clone());
     let text = value.to_string();
-    if text.len() <= MAX_TEXT_BYTES {
-        value
-    } else {
-        Value::String(cut(&text, MAX_TEXT_BYTES).into_owned())
-    }
+    if text.len() <= MAX_TEXT_BYTES { value } else { Value::String(cut(&text, MAX_TEXT_BYTES).into_owned()) }
 }
 
 fn milliseconds(microseconds: i64) -> f64 {
@@ -288,19 +260,13 @@ impl Sample {
             hasher.write(part);
             hasher.write_u8(0xff);
         }
-        Self {
-            share,
-            seed: hasher.finish(),
-            position: 0,
-        }
+        Self { share, seed: hasher.finish(), position: 0 }
     }
 
     fn take(&mut self) -> bool {
         self.position += 1;
         // SplitMix64's finalizer spreads consecutive positions evenly (Steele, Lea, Flood 2014).
-        let mut bits = self
-            .seed
-            .wrapping_add(self.position.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut bits = self.seed.wrapping_add(self.position.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         bits ^= bits >> 31;

@@ -19,10 +19,7 @@ const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
 
 /// Every datum of a batch, in an order that depends on nothing but the batch and the settings.
 pub(super) fn data(aggregate: &Aggregate, config: &Config, header: &Header) -> Vec<Datum> {
-    let mut writer = Writer {
-        data: Vec::new(),
-        high_resolution: config.resolution_seconds < 60,
-    };
+    let mut writer = Writer { data: Vec::new(), high_resolution: config.resolution_seconds < 60 };
     for set in &config.dimension_sets {
         for (dimensions, intervals) in by_dimensions(aggregate, set, header) {
             writer.endpoint(&dimensions, &intervals);
@@ -56,9 +53,8 @@ fn by_dimensions<'a>(
 ) -> BTreeMap<Dimensions, Cow<'a, Intervals>> {
     let mut merged: BTreeMap<Dimensions, Cow<'a, Intervals>> = BTreeMap::new();
     for (endpoint, intervals) in &aggregate.endpoints {
-        let dimensions = set
-            .iter()
-            .map(|dimension| (dimension.as_str(), value(*dimension, endpoint, header)));
+        let dimensions =
+            set.iter().map(|dimension| (dimension.as_str(), value(*dimension, endpoint, header)));
         merged
             .entry(dimensions.collect())
             .and_modify(|sum| {
@@ -91,13 +87,7 @@ impl Writer {
     fn endpoint(&mut self, dimensions: &Dimensions, intervals: &Intervals) {
         for (at, interval) in intervals {
             let (times, sizes) = (&interval.response_time, &interval.response_size);
-            self.distribution(
-                Metric::ResponseTime,
-                dimensions,
-                *at,
-                times,
-                MICROSECONDS_PER_MILLISECOND,
-            );
+            self.distribution(Metric::ResponseTime, dimensions, *at, times, MICROSECONDS_PER_MILLISECOND);
             self.count(Metric::Requests, dimensions, *at, interval.requests);
             // Also when there were none: a failure rate needs zeros, and a graph of failures a line.
             self.count(Metric::Failures, dimensions, *at, interval.failures);
@@ -136,14 +126,7 @@ impl Writer {
         counts: Vec<u64>,
     ) {
         let (dimensions, high_resolution) = (Arc::clone(dimensions), self.high_resolution);
-        self.data.push(Datum {
-            metric,
-            dimensions,
-            timestamp_s,
-            values,
-            counts,
-            high_resolution,
-        });
+        self.data.push(Datum { metric, dimensions, timestamp_s, values, counts, high_resolution });
     }
 }
 
@@ -161,10 +144,7 @@ pub(super) fn calls(data: Vec<Datum>, namespace: &str) -> Vec<MetricCall> {
                 bytes += size;
             }
             _ => {
-                calls.push(MetricCall {
-                    namespace: Arc::clone(&namespace),
-                    data: vec![datum],
-                });
+                calls.push(MetricCall { namespace: Arc::clone(&namespace), data: vec![datum] });
                 bytes = empty + size;
             }
         }
@@ -183,11 +163,8 @@ pub fn encoded_bytes(datum: &Datum) -> usize {
     const TEXT: usize = 3;
     /// Map, the keys of metric, unit, time stamp and storage resolution with their lengths, and the last two's values.
     const FIXED: usize = 2 + 11 + 5 + 10 + 18 + 11 + NUMBER;
-    let dimensions: usize = datum
-        .dimensions
-        .iter()
-        .map(|(name, value)| 2 + 5 + 6 + 2 * TEXT + name.len() + value.len())
-        .sum();
+    let dimensions: usize =
+        datum.dimensions.iter().map(|(name, value)| 2 + 5 + 6 + 2 * TEXT + name.len() + value.len()).sum();
     let columns = if datum.has_counts() { 2 } else { 1 };
     FIXED
         + 2 * TEXT

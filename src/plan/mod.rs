@@ -195,10 +195,7 @@ impl<'a> Planner<'a> {
             config,
             header: header.clone(),
             aggregate: Aggregate::new(config.resolution_seconds),
-            logs: config
-                .log_group
-                .as_deref()
-                .map(|group| LogWriter::new(group, config, header)),
+            logs: config.log_group.as_deref().map(|group| LogWriter::new(group, config, header)),
             window: Window::default(),
             requests: 0,
         }
@@ -212,10 +209,7 @@ impl<'a> Planner<'a> {
         match &record {
             Record::Requests(group) => {
                 self.requests += group.requests.len() as u64;
-                group
-                    .requests
-                    .iter()
-                    .for_each(|request| self.window.include(request.at_ms));
+                group.requests.iter().for_each(|request| self.window.include(request.at_ms));
             }
             Record::Users(users) => self.window.include(users.at_ms),
             Record::Event(event) => self.window.include(event.at_ms),
@@ -243,12 +237,7 @@ impl<'a> Planner<'a> {
         self.window.check(now_ms)?;
         let data = metrics::data(&self.aggregate, self.config, &self.header);
         let metric_calls = metrics::calls(data, &self.config.namespace);
-        Ok(Plan {
-            metric_calls,
-            log_calls,
-            requests: self.requests,
-            skipped_records: 0,
-        })
+        Ok(Plan { metric_calls, log_calls, requests: self.requests, skipped_records: 0 })
     }
 }
 

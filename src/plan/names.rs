@@ -25,10 +25,7 @@ pub fn dimension_value(text: &str) -> String {
     if text.trim().is_empty() {
         return EMPTY.to_owned();
     }
-    shorten(
-        utf8_percent_encode(text, CONTROLS).into(),
-        MAX_DIMENSION_VALUE_CHARS,
-    )
+    shorten(utf8_percent_encode(text, CONTROLS).into(), MAX_DIMENSION_VALUE_CHARS)
 }
 
 /// The name of the log stream of one source.
@@ -39,9 +36,8 @@ pub fn stream(test: &str, run: &str, source: &str) -> String {
 
 /// The class of an error: what stands before the first parenthesis or colon, as in `ConnectionError(…)`.
 pub fn error_class(error: &str) -> &str {
-    let end = error
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'))
-        .unwrap_or(error.len());
+    let end =
+        error.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.')).unwrap_or(error.len());
     if end == 0 { "Error" } else { &error[..end] }
 }
 
@@ -96,20 +92,14 @@ mod tests {
     #[test]
     fn streams_carry_neither_colon_nor_asterisk() {
         assert_eq!(stream("a:b", "c*", "é"), "a%3Ab/c%2A/%C3%A9");
-        assert_eq!(
-            stream(&"t".repeat(512), &"r".repeat(512), "s").len(),
-            MAX_STREAM_NAME_CHARS
-        );
+        assert_eq!(stream(&"t".repeat(512), &"r".repeat(512), "s").len(), MAX_STREAM_NAME_CHARS);
     }
 
     #[test]
     fn an_error_s_class_is_its_name() {
         for (error, class) in [
             ("ConnectionRefusedError(111, 'refused')", "ConnectionRefusedError"),
-            (
-                "requests.exceptions.ReadTimeout: slow",
-                "requests.exceptions.ReadTimeout",
-            ),
+            ("requests.exceptions.ReadTimeout: slow", "requests.exceptions.ReadTimeout"),
             ("<weird>", "Error"),
             ("", "Error"),
         ] {

@@ -14,12 +14,10 @@ use crate::config::Config;
 const NOW_MS: i64 = 1_795_256_940_000;
 
 fn config(variables: &[(&str, &str)]) -> Config {
-    Config::read(
-        |name| match variables.iter().find(|(variable, _)| *variable == name) {
-            Some((_, value)) => Some((*value).to_owned()),
-            None => (name == "RELAY_LOG_GROUP").then(|| "/locust/relay".to_owned()),
-        },
-    )
+    Config::read(|name| match variables.iter().find(|(variable, _)| *variable == name) {
+        Some((_, value)) => Some((*value).to_owned()),
+        None => (name == "RELAY_LOG_GROUP").then(|| "/locust/relay".to_owned()),
+    })
     .unwrap()
 }
 
@@ -38,21 +36,11 @@ fn planned(config: &Config, records: Vec<Record>) -> Result<Plan, PlanError> {
 }
 
 fn group(method: &str, name: &str, requests: Vec<Request>) -> Requests {
-    Requests {
-        method: method.into(),
-        name: name.into(),
-        status: Some(200),
-        error: None,
-        requests,
-    }
+    Requests { method: method.into(), name: name.into(), status: Some(200), error: None, requests }
 }
 
 fn request(at_ms: i64, time: Option<i64>, size: Option<i64>) -> Request {
-    Request {
-        at_ms: NOW_MS + at_ms,
-        response_time_us: time,
-        response_bytes: size,
-    }
+    Request { at_ms: NOW_MS + at_ms, response_time_us: time, response_bytes: size }
 }
 
 fn data(plan: &Plan) -> impl Iterator<Item = &Datum> {
@@ -61,11 +49,7 @@ fn data(plan: &Plan) -> impl Iterator<Item = &Datum> {
 
 /// `Name=value` of each dimension: short to compare.
 fn key(datum: &Datum) -> String {
-    let dimensions: Vec<_> = datum
-        .dimensions
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let dimensions: Vec<_> = datum.dimensions.iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!("{}{{{}}}", datum.metric.name(), dimensions.join(","))
 }
 
@@ -75,12 +59,8 @@ fn totals(plan: &Plan) -> BTreeMap<String, (u64, f64)> {
     for datum in data(plan) {
         let total = totals.entry(key(datum)).or_default();
         total.0 += datum.counts.iter().sum::<u64>();
-        total.1 += datum
-            .values
-            .iter()
-            .zip(&datum.counts)
-            .map(|(value, count)| value * *count as f64)
-            .sum::<f64>();
+        total.1 +=
+            datum.values.iter().zip(&datum.counts).map(|(value, count)| value * *count as f64).sum::<f64>();
     }
     totals
 }
@@ -94,16 +74,8 @@ fn assert_legal(plan: &Plan) {
         for datum in &call.data {
             assert!((1..=MAX_VALUES_PER_DATUM).contains(&datum.values.len()));
             assert_eq!(datum.values.len(), datum.counts.len());
-            assert!(
-                datum
-                    .values
-                    .iter()
-                    .all(|value| value.is_finite() && value.abs() < 2_f64.powi(360))
-            );
-            assert!(
-                datum.values.is_sorted_by(|left, right| left < right),
-                "values must differ"
-            );
+            assert!(datum.values.iter().all(|value| value.is_finite() && value.abs() < 2_f64.powi(360)));
+            assert!(datum.values.is_sorted_by(|left, right| left < right), "values must differ");
             assert!(datum.counts.iter().all(|count| *count > 0));
             assert!(datum.dimensions.len() <= 30);
             for (name, value) in datum.dimensions.iter() {
@@ -122,11 +94,7 @@ fn assert_legal(plan: &Plan) {
         assert!(times.is_sorted());
         assert!(times[times.len() - 1] - times[0] < MAX_LOG_CALL_SPAN_MS);
         assert!(
-            call.events
-                .iter()
-                .map(|event| event.message.len() + 26)
-                .sum::<usize>()
-                <= MAX_LOG_CALL_BYTES
+            call.events.iter().map(|event| event.message.len() + 26).sum::<usize>() <= MAX_LOG_CALL_BYTES
         );
         for event in &call.events {
             assert!(!event.message.is_empty() && event.message.len() <= 1_000_000);
@@ -156,17 +124,9 @@ fn an_endpoint_s_requests_become_its_metrics() {
             error: Some("ConnectionError('refused')".into()),
             ..group("GET", "/cart", vec![request(-2_000, Some(500), Some(0))])
         }),
-        Record::Users(Users {
-            at_ms: NOW_MS - 1_000,
-            total: 5,
-            by_class: [("Shopper".into(), 5)].into(),
-        }),
+        Record::Users(Users { at_ms: NOW_MS - 1_000, total: 5, by_class: [("Shopper".into(), 5)].into() }),
     ];
-    let plan = planned(
-        &config(&[("RELAY_DIMENSION_SETS", "Test;Test,Method,Name")]),
-        records,
-    )
-    .unwrap();
+    let plan = planned(&config(&[("RELAY_DIMENSION_SETS", "Test;Test,Method,Name")]), records).unwrap();
     assert_legal(&plan);
     assert_eq!(plan.requests, 4);
     let endpoint = "Test=checkout,Method=GET,Name=/cart";
@@ -196,24 +156,16 @@ fn an_endpoint_s_requests_become_its_metrics() {
 
 #[test]
 fn many_values_of_one_second_are_split_over_several_data() {
-    let requests = (0..2_000)
-        .map(|n| request(-500, Some(1_000 + n * 37), None))
-        .collect();
+    let requests = (0..2_000).map(|n| request(-500, Some(1_000 + n * 37), None)).collect();
     let plan = planned(
         &config(&[("RELAY_DIMENSION_SETS", "Test")]),
         vec![Record::Requests(group("GET", "/", requests))],
     );
     let plan = plan.unwrap();
     assert_legal(&plan);
-    let times: Vec<_> = data(&plan)
-        .filter(|datum| datum.metric == Metric::ResponseTime)
-        .collect();
+    let times: Vec<_> = data(&plan).filter(|datum| datum.metric == Metric::ResponseTime).collect();
     assert!(times.len() > 1);
-    assert!(
-        times[..times.len() - 1]
-            .iter()
-            .all(|datum| datum.values.len() == MAX_VALUES_PER_DATUM)
-    );
+    assert!(times[..times.len() - 1].iter().all(|datum| datum.values.len() == MAX_VALUES_PER_DATUM));
     assert_eq!(times.iter().flat_map(|datum| &datum.counts).sum::<u64>(), 2_000);
 }
 
@@ -221,45 +173,24 @@ fn many_values_of_one_second_are_split_over_several_data() {
 fn endpoints_beyond_the_limit_fold_into_one_and_the_busiest_stay() {
     let mut records: Vec<_> = (0..20)
         .map(|n| {
-            Record::Requests(group(
-                "GET",
-                &format!("/{n:02}"),
-                vec![request(-10, Some(1_000), Some(1))],
-            ))
+            Record::Requests(group("GET", &format!("/{n:02}"), vec![request(-10, Some(1_000), Some(1))]))
         })
         .collect();
-    records.push(Record::Requests(group(
-        "GET",
-        "/19",
-        vec![request(-10, Some(1_000), Some(1)); 5],
-    )));
-    let config = config(&[
-        ("RELAY_MAX_ENDPOINTS", "3"),
-        ("RELAY_DIMENSION_SETS", "Method,Name"),
-    ]);
+    records.push(Record::Requests(group("GET", "/19", vec![request(-10, Some(1_000), Some(1)); 5])));
+    let config = config(&[("RELAY_MAX_ENDPOINTS", "3"), ("RELAY_DIMENSION_SETS", "Method,Name")]);
     let plan = planned(&config, records).unwrap();
-    let requests: BTreeMap<_, _> = totals(&plan)
-        .into_iter()
-        .filter(|(key, _)| key.starts_with("Requests{"))
-        .collect();
-    let expected = [
-        ("/19", "GET", 6.0),
-        ("/00", "GET", 1.0),
-        ("/01", "GET", 1.0),
-        ("(other)", "(other)", 17.0),
-    ]
-    .map(|(name, method, sum)| (format!("Requests{{Method={method},Name={name}}}"), (1, sum)));
+    let requests: BTreeMap<_, _> =
+        totals(&plan).into_iter().filter(|(key, _)| key.starts_with("Requests{")).collect();
+    let expected =
+        [("/19", "GET", 6.0), ("/00", "GET", 1.0), ("/01", "GET", 1.0), ("(other)", "(other)", 17.0)]
+            .map(|(name, method, sum)| (format!("Requests{{Method={method},Name={name}}}"), (1, sum)));
     assert_eq!(requests, expected.into());
 }
 
 #[test]
 fn a_coarser_resolution_is_stored_by_the_minute() {
     let record = || {
-        Record::Requests(group(
-            "GET",
-            "/",
-            vec![request(-70_000, Some(1), None), request(0, Some(1), None)],
-        ))
+        Record::Requests(group("GET", "/", vec![request(-70_000, Some(1), None), request(0, Some(1), None)]))
     };
     let plan = planned(&config(&[("RELAY_RESOLUTION_SECONDS", "60")]), vec![record()]).unwrap();
     assert!(data(&plan).all(|datum| datum.timestamp_s % 60 == 0 && !datum.high_resolution));
@@ -305,26 +236,18 @@ fn log_events_tell_what_happened() {
         let plan = planned(&config(variables), records()).unwrap();
         assert_legal(&plan);
         let events = plan.log_calls.iter().flat_map(|call| &call.events);
-        events
-            .map(|event| (event.timestamp_ms - NOW_MS, event.message.clone()))
-            .collect()
+        events.map(|event| (event.timestamp_ms - NOW_MS, event.message.clone())).collect()
     };
     let common = r#""test":"checkout","run":"r1","source":"s1""#;
     let expected = [
-        (
-            -900,
-            format!(r#"{{"type":"event",{common},"kind":"test_start","detail":{{}}}}"#),
-        ),
+        (-900, format!(r#"{{"type":"event",{common},"kind":"test_start","detail":{{}}}}"#)),
         (
             -300,
             format!(
                 r#"{{"type":"request",{common},"method":"GET","name":"/cart","status":500,"error":"HTTPError('500')","response_time_ms":1.234,"response_bytes":99}}"#
             ),
         ),
-        (
-            -1,
-            format!(r#"{{"type":"exception",{common},"count":2,"message":"boom","traceback":"File"}}"#),
-        ),
+        (-1, format!(r#"{{"type":"exception",{common},"count":2,"message":"boom","traceback":"File"}}"#)),
         (
             0,
             format!(
@@ -335,23 +258,15 @@ fn log_events_tell_what_happened() {
     assert_eq!(messages(&[]), expected);
     assert_eq!(messages(&[("RELAY_LOG_REQUESTS", "none")]).len(), 3);
     assert_eq!(messages(&[("RELAY_LOG_REQUESTS", "all")]).len(), 6);
-    assert_eq!(
-        messages(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_LOG_SAMPLE", "0.0")]).len(),
-        3
-    );
+    assert_eq!(messages(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_LOG_SAMPLE", "0.0")]).len(), 3);
     assert_eq!(messages(&[("RELAY_LOG_GROUP", "")]).len(), 0);
 }
 
 #[test]
 fn a_sample_takes_its_share_and_always_the_same_requests() {
     let config = config(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_LOG_SAMPLE", "0.25")]);
-    let record = || {
-        Record::Requests(group(
-            "GET",
-            "/",
-            (0..10_000).map(|n| request(-n, Some(n), None)).collect(),
-        ))
-    };
+    let record =
+        || Record::Requests(group("GET", "/", (0..10_000).map(|n| request(-n, Some(n), None)).collect()));
     let plan = planned(&config, vec![record()]).unwrap();
     let sampled = plan.log_calls.iter().map(|call| call.events.len()).sum::<usize>() - 1;
     assert!((2_300..2_700).contains(&sampled), "{sampled}");
@@ -366,18 +281,9 @@ fn a_fingerprint_tells_plans_apart() {
     };
     assert_eq!(fingerprint(&[], 1_000), fingerprint(&[], 1_000));
     assert_ne!(fingerprint(&[], 1_000), fingerprint(&[], 1_001));
-    assert_ne!(
-        fingerprint(&[], 1_000),
-        fingerprint(&[("RELAY_NAMESPACE", "Other")], 1_000)
-    );
-    assert_ne!(
-        fingerprint(&[], 1_000),
-        fingerprint(&[("RELAY_RESOLUTION_SECONDS", "60")], 1_000)
-    );
-    assert_ne!(
-        fingerprint(&[], 1_000),
-        fingerprint(&[("RELAY_LOG_REQUESTS", "all")], 1_000)
-    );
+    assert_ne!(fingerprint(&[], 1_000), fingerprint(&[("RELAY_NAMESPACE", "Other")], 1_000));
+    assert_ne!(fingerprint(&[], 1_000), fingerprint(&[("RELAY_RESOLUTION_SECONDS", "60")], 1_000));
+    assert_ne!(fingerprint(&[], 1_000), fingerprint(&[("RELAY_LOG_REQUESTS", "all")], 1_000));
 }
 
 #[test]
@@ -388,9 +294,7 @@ fn floods_end_in_an_error_not_in_memory() {
     let config = config(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_MAX_BATCH_MB", "1")]);
     let many = vec![request(0, None, None); 20_000];
     assert_eq!(
-        planned(&config, vec![Record::Requests(group("GET", "/", many))])
-            .unwrap_err()
-            .kind(),
+        planned(&config, vec![Record::Requests(group("GET", "/", many))]).unwrap_err().kind(),
         "TooManyLogEvents"
     );
 }
@@ -421,11 +325,7 @@ fn huge_texts_are_cut_in_log_events() {
 #[test]
 fn times_outside_cloudwatch_s_window_are_refused_as_a_whole() {
     let batch = |at_ms| {
-        vec![Record::Requests(group(
-            "GET",
-            "/",
-            vec![request(0, None, None), request(at_ms, None, None)],
-        ))]
+        vec![Record::Requests(group("GET", "/", vec![request(0, None, None), request(at_ms, None, None)]))]
     };
     let (day, hour) = (24 * 3_600_000, 3_600_000);
     assert!(planned(&config(&[]), batch(-13 * day)).is_ok());
@@ -437,39 +337,18 @@ fn times_outside_cloudwatch_s_window_are_refused_as_a_whole() {
         "expected times from 2026-11-07T10:44:00Z to 2026-11-21T12:14:00Z (what CloudWatch accepts now), found \
          2026-11-07T10:29:00Z to 2026-11-21T10:29:00Z: too old to publish"
     );
-    assert_eq!(
-        planned(&config(&[]), batch(2 * hour)).unwrap_err().kind(),
-        "TimestampTooNew"
-    );
-    assert_eq!(
-        planned(&config(&[]), batch(i64::MAX - NOW_MS))
-            .unwrap_err()
-            .kind(),
-        "TimestampTooNew"
-    );
-    assert_eq!(
-        planned(&config(&[]), batch(i64::MIN)).unwrap_err().kind(),
-        "TimestampTooOld"
-    );
+    assert_eq!(planned(&config(&[]), batch(2 * hour)).unwrap_err().kind(), "TimestampTooNew");
+    assert_eq!(planned(&config(&[]), batch(i64::MAX - NOW_MS)).unwrap_err().kind(), "TimestampTooNew");
+    assert_eq!(planned(&config(&[]), batch(i64::MIN)).unwrap_err().kind(), "TimestampTooOld");
 }
 
 #[test]
 fn small_log_events_are_packed_up_to_their_number() {
-    let header = Header {
-        test: "t".into(),
-        run: "r".into(),
-        source: "s".into(),
-        ..header()
-    };
+    let header = Header { test: "t".into(), run: "r".into(), source: "s".into(), ..header() };
     let config = config(&[("RELAY_LOG_REQUESTS", "all")]);
     let mut planner = Planner::new(&config, &header);
     let requests = vec![request(-1, None, None); 12_000];
-    planner
-        .add(Record::Requests(Requests {
-            status: None,
-            ..group("", "", requests)
-        }))
-        .unwrap();
+    planner.add(Record::Requests(Requests { status: None, ..group("", "", requests) })).unwrap();
     let plan = planner.finish(NOW_MS).unwrap();
     assert_legal(&plan);
     let sizes: Vec<_> = plan.log_calls.iter().map(|call| call.events.len()).collect();
@@ -493,11 +372,7 @@ fn one_request() -> impl Strategy<Value = Request> {
 }
 
 fn requests() -> impl Strategy<Value = Record> {
-    let status = prop_oneof![
-        (200..600_i64).prop_map(Some),
-        any::<i64>().prop_map(Some),
-        Just(None)
-    ];
+    let status = prop_oneof![(200..600_i64).prop_map(Some), any::<i64>().prop_map(Some), Just(None)];
     let error = prop::option::weighted(0.2, name());
     let many = prop_oneof![4 => 0..20_usize, 1 => 200..3_000_usize];
     // Few different requests, repeated with other values: generating thousands one by one is slow. They spread over
@@ -515,13 +390,7 @@ fn requests() -> impl Strategy<Value = Record> {
         (0..many).map(vary).collect::<Vec<_>>()
     });
     (name(), name(), status, error, requests).prop_map(|(method, name, status, error, requests)| {
-        Record::Requests(Requests {
-            method,
-            name,
-            status,
-            error,
-            requests,
-        })
+        Record::Requests(Requests { method, name, status, error, requests })
     })
 }
 
@@ -558,11 +427,7 @@ fn expected(records: &[Record]) -> Expected {
         match record {
             Record::Requests(group) => {
                 sum.requests += group.requests.len() as u64;
-                sum.failures += if group.error.is_some() {
-                    group.requests.len() as u64
-                } else {
-                    0
-                };
+                sum.failures += if group.error.is_some() { group.requests.len() as u64 } else { 0 };
                 for request in &group.requests {
                     if let Some(time) = request.response_time_us {
                         sum.times = (sum.times.0 + 1, sum.times.1 + time as f64 / 1000.0);
@@ -633,20 +498,12 @@ fn the_generator_crosses_the_limits() {
         let records = strategy.new_tree(&mut runner).unwrap().current();
         let plan = planned(&config, records).unwrap();
         let mut cross = |limit, reached: bool| *crossed.entry(limit).or_default() |= reached;
-        cross(
-            "data in a call",
-            plan.metric_calls
-                .iter()
-                .any(|call| call.data.len() == MAX_DATA_PER_CALL),
-        );
+        cross("data in a call", plan.metric_calls.iter().any(|call| call.data.len() == MAX_DATA_PER_CALL));
         cross(
             "bytes of a metric call",
             plan.metric_calls.len() > 1 && plan.metric_calls[0].data.len() < MAX_DATA_PER_CALL,
         );
-        cross(
-            "values in a datum",
-            data(&plan).any(|datum| datum.values.len() == MAX_VALUES_PER_DATUM),
-        );
+        cross("values in a datum", data(&plan).any(|datum| datum.values.len() == MAX_VALUES_PER_DATUM));
         cross(
             "length of a name",
             data(&plan).any(|datum| datum.dimensions.iter().any(|(_, value)| value.len() == 1024)),
@@ -655,17 +512,10 @@ fn the_generator_crosses_the_limits() {
             "endpoints",
             data(&plan).any(|datum| datum.dimensions.iter().any(|(_, value)| value == names::OTHER)),
         );
-        let bytes = |call: &LogCall| {
-            call.events
-                .iter()
-                .map(|event| event.message.len() + 26)
-                .sum::<usize>()
-        };
+        let bytes = |call: &LogCall| call.events.iter().map(|event| event.message.len() + 26).sum::<usize>();
         cross(
             "bytes of a log call",
-            plan.log_calls
-                .iter()
-                .any(|call| bytes(call) > MAX_LOG_CALL_BYTES * 9 / 10),
+            plan.log_calls.iter().any(|call| bytes(call) > MAX_LOG_CALL_BYTES * 9 / 10),
         );
         cross(
             "span of a log call",

@@ -30,10 +30,9 @@ fn every_sample_is_understood() {
         samples += 1;
         let objects = match sample(&name) {
             Notification::Whole(objects) => objects,
-            Notification::Queue(messages) => messages
-                .into_iter()
-                .flat_map(|message| message.objects.unwrap())
-                .collect(),
+            Notification::Queue(messages) => {
+                messages.into_iter().flat_map(|message| message.objects.unwrap()).collect()
+            }
         };
         match name.as_str() {
             "s3-test-event.json" => assert!(objects.is_empty()),
@@ -49,12 +48,7 @@ fn a_key_with_a_space_and_an_umlaut_is_decoded() {
         panic!("expected objects")
     };
     assert_eq!(objects.len(), 2);
-    assert!(
-        objects
-            .iter()
-            .any(|object| object.key.contains(' ') && !object.key.is_ascii()),
-        "{objects:?}"
-    );
+    assert!(objects.iter().any(|object| object.key.contains(' ') && !object.key.is_ascii()), "{objects:?}");
 }
 
 #[test]

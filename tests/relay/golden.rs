@@ -12,9 +12,7 @@ use serde_json::Value;
 const LIMIT: u64 = 1 << 28;
 
 fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
 fn bytes(name: &str) -> Vec<u8> {
@@ -43,11 +41,7 @@ fn assert_reads_as_expected(file: &str, name: &str) {
     let reader = Reader::open(&bytes, LIMIT).unwrap();
     let header = reader.header().clone();
     for field in ["test", "run", "source"] {
-        let found = [
-            ("test", &header.test),
-            ("run", &header.run),
-            ("source", &header.source),
-        ];
+        let found = [("test", &header.test), ("run", &header.run), ("source", &header.source)];
         let found = found.iter().find(|(name, _)| *name == field).unwrap().1;
         assert_eq!(expected["header"][field], found.as_str(), "{file}: {field}");
     }
@@ -59,10 +53,7 @@ fn assert_reads_as_expected(file: &str, name: &str) {
     ] {
         assert_eq!(expected["header"][field], found, "{file}: {field}");
     }
-    assert_eq!(
-        expected["header"]["labels"],
-        serde_json::to_value(&header.labels).unwrap()
-    );
+    assert_eq!(expected["header"]["labels"], serde_json::to_value(&header.labels).unwrap());
 
     let mut endpoints: BTreeMap<(String, String), Endpoint> = BTreeMap::new();
     let (mut users, mut events, mut exceptions) = (Vec::new(), Vec::new(), Vec::new());
@@ -72,9 +63,7 @@ fn assert_reads_as_expected(file: &str, name: &str) {
                 let endpoint = endpoints.entry((group.method, group.name)).or_default();
                 let count = group.requests.len() as i64;
                 endpoint.requests += count;
-                let status = group
-                    .status
-                    .map_or("none".to_owned(), |status| status.to_string());
+                let status = group.status.map_or("none".to_owned(), |status| status.to_string());
                 *endpoint.statuses.entry(status).or_default() += count;
                 if let Some(error) = group.error {
                     endpoint.failures += count;
@@ -96,65 +85,29 @@ fn assert_reads_as_expected(file: &str, name: &str) {
         }
     }
 
-    assert_eq!(
-        expected["endpoints"].as_array().unwrap().len(),
-        endpoints.len(),
-        "{file}"
-    );
+    assert_eq!(expected["endpoints"].as_array().unwrap().len(), endpoints.len(), "{file}");
     for wanted in expected["endpoints"].as_array().unwrap() {
-        let key = (
-            wanted["method"].as_str().unwrap().to_owned(),
-            wanted["name"].as_str().unwrap().to_owned(),
-        );
-        let found = endpoints
-            .get(&key)
-            .unwrap_or_else(|| panic!("{file}: no {key:?}"));
+        let key =
+            (wanted["method"].as_str().unwrap().to_owned(), wanted["name"].as_str().unwrap().to_owned());
+        let found = endpoints.get(&key).unwrap_or_else(|| panic!("{file}: no {key:?}"));
         let times = &wanted["response_time_us"];
         assert_eq!(wanted["requests"], found.requests, "{key:?}");
         assert_eq!(wanted["failures"], found.failures, "{key:?}");
         assert_eq!(times["count"], found.times.len(), "{key:?}");
         assert_eq!(times["nulls"], found.time_nulls, "{key:?}");
-        assert_eq!(
-            times["sum"].as_i64().unwrap_or(0),
-            found.times.iter().sum::<i64>(),
-            "{key:?}"
-        );
-        assert_eq!(
-            times["min"].as_i64(),
-            found.times.iter().min().copied(),
-            "{key:?}"
-        );
-        assert_eq!(
-            times["max"].as_i64(),
-            found.times.iter().max().copied(),
-            "{key:?}"
-        );
+        assert_eq!(times["sum"].as_i64().unwrap_or(0), found.times.iter().sum::<i64>(), "{key:?}");
+        assert_eq!(times["min"].as_i64(), found.times.iter().min().copied(), "{key:?}");
+        assert_eq!(times["max"].as_i64(), found.times.iter().max().copied(), "{key:?}");
         assert_eq!(wanted["response_bytes"]["count"], found.sizes.len(), "{key:?}");
         assert_eq!(
             wanted["response_bytes"]["sum"].as_i64().unwrap_or(0),
             found.sizes.iter().sum::<i64>(),
             "{key:?}"
         );
-        assert_eq!(
-            wanted["statuses"],
-            serde_json::to_value(&found.statuses).unwrap(),
-            "{key:?}"
-        );
-        assert_eq!(
-            wanted["errors"],
-            serde_json::to_value(&found.errors).unwrap(),
-            "{key:?}"
-        );
-        assert_eq!(
-            wanted["first_at_ms"].as_i64(),
-            found.span_ms.map(|span| span.0),
-            "{key:?}"
-        );
-        assert_eq!(
-            wanted["last_at_ms"].as_i64(),
-            found.span_ms.map(|span| span.1),
-            "{key:?}"
-        );
+        assert_eq!(wanted["statuses"], serde_json::to_value(&found.statuses).unwrap(), "{key:?}");
+        assert_eq!(wanted["errors"], serde_json::to_value(&found.errors).unwrap(), "{key:?}");
+        assert_eq!(wanted["first_at_ms"].as_i64(), found.span_ms.map(|span| span.0), "{key:?}");
+        assert_eq!(wanted["last_at_ms"].as_i64(), found.span_ms.map(|span| span.1), "{key:?}");
     }
     for (wanted, found) in expected["users"].as_array().unwrap().iter().zip(&users) {
         assert_eq!(
@@ -175,15 +128,9 @@ fn assert_reads_as_expected(file: &str, name: &str) {
     let mut wanted: Vec<_> = expected["exceptions"].as_array().unwrap().iter().collect();
     wanted.sort_by_key(|exception| exception["message"].to_string());
     exceptions.sort();
-    let found: Vec<_> = exceptions
-        .iter()
-        .map(|(message, count)| (Some(&**message), Some(*count)))
-        .collect();
+    let found: Vec<_> = exceptions.iter().map(|(message, count)| (Some(&**message), Some(*count))).collect();
     assert_eq!(
-        wanted
-            .iter()
-            .map(|e| (e["message"].as_str(), e["count"].as_u64()))
-            .collect::<Vec<_>>(),
+        wanted.iter().map(|e| (e["message"].as_str(), e["count"].as_u64())).collect::<Vec<_>>(),
         found
     );
 }
@@ -216,26 +163,12 @@ fn the_hook_s_batches_become_metrics_that_add_up() {
                 .sum()
         };
         let total = |field: fn(&Value) -> i64| {
-            expected["endpoints"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(field)
-                .sum::<i64>()
+            expected["endpoints"].as_array().unwrap().iter().map(field).sum::<i64>()
         };
-        assert_eq!(
-            sum("Requests"),
-            total(|endpoint| endpoint["requests"].as_i64().unwrap()) as f64
-        );
-        assert_eq!(
-            sum("Failures"),
-            total(|endpoint| endpoint["failures"].as_i64().unwrap()) as f64
-        );
+        assert_eq!(sum("Requests"), total(|endpoint| endpoint["requests"].as_i64().unwrap()) as f64);
+        assert_eq!(sum("Failures"), total(|endpoint| endpoint["failures"].as_i64().unwrap()) as f64);
         let times_us = total(|endpoint| endpoint["response_time_us"]["sum"].as_i64().unwrap_or(0)) as f64;
-        assert!(
-            (sum("ResponseTime") * 1000.0 - times_us).abs() <= 1e-9 * times_us.abs(),
-            "{name}"
-        );
+        assert!((sum("ResponseTime") * 1000.0 - times_us).abs() <= 1e-9 * times_us.abs(), "{name}");
         assert_eq!(plan.requests, expected["requests"].as_u64().unwrap());
     }
 }
@@ -247,14 +180,7 @@ fn each_bad_batch_has_its_own_error() {
         let path = entry.unwrap().path();
         let bytes = fs::read(&path).unwrap();
         let read = || Reader::open(&bytes, LIMIT)?.collect::<Result<Vec<_>, _>>();
-        let name = path
-            .file_name()
-            .unwrap()
-            .to_string_lossy()
-            .split('.')
-            .next()
-            .unwrap()
-            .to_owned();
+        let name = path.file_name().unwrap().to_string_lossy().split('.').next().unwrap().to_owned();
         found.insert(name, read().expect_err("a bad batch").kind());
     }
     let expected = [

@@ -49,56 +49,34 @@ fn service(
 }
 
 fn answer(status: u16, body: impl Into<SdkBody>) -> Answer {
-    http::Response::builder()
-        .status(status)
-        .body(body.into())
-        .unwrap()
+    http::Response::builder().status(status).body(body.into()).unwrap()
 }
 
 fn cbor(status: u16, fields: &[(&str, &str)]) -> Answer {
     let text = |text: &str| Cbor::Text(text.to_owned());
-    let map = Cbor::Map(
-        fields
-            .iter()
-            .map(|(key, value)| (text(key), text(value)))
-            .collect(),
-    );
+    let map = Cbor::Map(fields.iter().map(|(key, value)| (text(key), text(value))).collect());
     let mut body = Vec::new();
     ciborium::into_writer(&map, &mut body).unwrap();
     let mut answer = answer(status, body);
-    answer
-        .headers_mut()
-        .insert("smithy-protocol", "rpc-v2-cbor".parse().unwrap());
-    answer
-        .headers_mut()
-        .insert("content-type", "application/cbor".parse().unwrap());
+    answer.headers_mut().insert("smithy-protocol", "rpc-v2-cbor".parse().unwrap());
+    answer.headers_mut().insert("content-type", "application/cbor".parse().unwrap());
     answer
 }
 
 /// The body as it was before compression.
 fn plain_body(request: &Request) -> Vec<u8> {
-    let body = request.body().bytes().expect("a body in memory");
-    if request
-        .headers()
-        .get("content-encoding")
-        .is_some_and(|encoding| encoding == "gzip")
-    {
+    let body = request.body().bytes().unwrap();
+    if request.headers().get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
         let mut plain = Vec::new();
         #[expect(clippy::disallowed_types, reason = "the SDK's own body, in a test")]
-        flate2::bufread::GzDecoder::new(body)
-            .read_to_end(&mut plain)
-            .unwrap();
+        flate2::bufread::GzDecoder::new(body).read_to_end(&mut plain).unwrap();
         return plain;
     }
     body.to_vec()
 }
 
 fn field<'a>(value: &'a Cbor, name: &str) -> Option<&'a Cbor> {
-    value
-        .as_map()?
-        .iter()
-        .find(|(key, _)| key.as_text() == Some(name))
-        .map(|(_, value)| value)
+    value.as_map()?.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
 }
 
 fn floats(value: Option<&Cbor>) -> Option<Vec<f64>> {
@@ -106,27 +84,12 @@ fn floats(value: Option<&Cbor>) -> Option<Vec<f64>> {
 }
 
 fn datum(metric: Metric, values: Vec<f64>, counts: Vec<u64>, dimensions: &[&str]) -> Datum {
-    let dimensions = dimensions
-        .iter()
-        .map(|value| ("Name", (*value).to_owned()))
-        .collect();
-    Datum {
-        metric,
-        dimensions,
-        timestamp_s: 1_795_256_940,
-        values,
-        counts,
-        high_resolution: true,
-    }
+    let dimensions = dimensions.iter().map(|value| ("Name", (*value).to_owned())).collect();
+    Datum { metric, dimensions, timestamp_s: 1_795_256_940, values, counts, high_resolution: true }
 }
 
 async fn put(config: &SdkConfig, data: Vec<Datum>) -> Result<(), CallError> {
-    CloudWatch::new(config)
-        .put_metric_data(&MetricCall {
-            namespace: "Locust".into(),
-            data,
-        })
-        .await
+    CloudWatch::new(config).put_metric_data(&MetricCall { namespace: "Locust".into(), data }).await
 }
 
 #[tokio::test]
@@ -134,10 +97,7 @@ async fn put_metric_data_carries_everything_that_was_planned() {
     let (config, requests) = service(|_, _| cbor(200, &[]));
     let data = vec![
         datum(Metric::ResponseTime, vec![0.5, 1.25], vec![1, 3], &["/cart"]),
-        Datum {
-            high_resolution: false,
-            ..datum(Metric::ResponseSize, vec![7.0], vec![1], &[])
-        },
+        Datum { high_resolution: false, ..datum(Metric::ResponseSize, vec![7.0], vec![1], &[]) },
     ];
     put(&config, data).await.unwrap();
     let requests = requests.lock().unwrap();
@@ -145,31 +105,18 @@ async fn put_metric_data_carries_everything_that_was_planned() {
     let body: Cbor = ciborium::from_reader(plain_body(&requests[0]).as_slice()).unwrap();
     assert_eq!(field(&body, "Namespace").unwrap().as_text(), Some("Locust"));
     let data = field(&body, "MetricData").unwrap().as_array().unwrap();
-    assert_eq!(
-        field(&data[0], "MetricName").unwrap().as_text(),
-        Some("ResponseTime")
-    );
+    assert_eq!(field(&data[0], "MetricName").unwrap().as_text(), Some("ResponseTime"));
     assert_eq!(field(&data[0], "Unit").unwrap().as_text(), Some("Milliseconds"));
     assert_eq!(floats(field(&data[0], "Values")), Some(vec![0.5, 1.25]));
     assert_eq!(floats(field(&data[0], "Counts")), Some(vec![1.0, 3.0]));
-    assert_eq!(
-        field(&data[0], "StorageResolution").unwrap().as_integer(),
-        Some(1.into())
-    );
+    assert_eq!(field(&data[0], "StorageResolution").unwrap().as_integer(), Some(1.into()));
     let (tag, time) = field(&data[0], "Timestamp").unwrap().as_tag().unwrap();
     assert_eq!((tag, time.as_float()), (1, Some(1_795_256_940.0)));
     let dimension = &field(&data[0], "Dimensions").unwrap().as_array().unwrap()[0];
     assert_eq!(field(dimension, "Name").unwrap().as_text(), Some("Name"));
     assert_eq!(field(dimension, "Value").unwrap().as_text(), Some("/cart"));
-    assert_eq!(
-        floats(field(&data[1], "Counts")),
-        None,
-        "counts that are all 1 need not be sent"
-    );
-    assert_eq!(
-        field(&data[1], "StorageResolution").unwrap().as_integer(),
-        Some(60.into())
-    );
+    assert_eq!(floats(field(&data[1], "Counts")), None, "counts that are all 1 need not be sent");
+    assert_eq!(field(&data[1], "StorageResolution").unwrap().as_integer(), Some(60.into()));
 }
 
 proptest! {
@@ -199,33 +146,15 @@ proptest! {
 #[tokio::test]
 async fn answers_of_put_metric_data_are_sorted_and_never_repeated_by_the_sdk() {
     for (status, code, failure) in [
-        (
-            400,
-            "com.amazonaws.cloudwatch#ThrottlingException",
-            Failure::Throttled,
-        ),
-        (
-            500,
-            "com.amazonaws.cloudwatch#InternalServiceFault",
-            Failure::Unknown,
-        ),
+        (400, "com.amazonaws.cloudwatch#ThrottlingException", Failure::Throttled),
+        (500, "com.amazonaws.cloudwatch#InternalServiceFault", Failure::Unknown),
         (503, "", Failure::Unknown),
-        (
-            403,
-            "com.amazonaws.cloudwatch#AccessDeniedException",
-            Failure::Denied,
-        ),
-        (
-            400,
-            "com.amazonaws.cloudwatch#InvalidParameterValueException",
-            Failure::Rejected,
-        ),
+        (403, "com.amazonaws.cloudwatch#AccessDeniedException", Failure::Denied),
+        (400, "com.amazonaws.cloudwatch#InvalidParameterValueException", Failure::Rejected),
     ] {
         let (config, requests) =
             service(move |_, _| cbor(status, &[("__type", code), ("message", "because")]));
-        let error = put(&config, vec![datum(Metric::Requests, vec![1.0], vec![1], &[])])
-            .await
-            .unwrap_err();
+        let error = put(&config, vec![datum(Metric::Requests, vec![1.0], vec![1], &[])]).await.unwrap_err();
         assert_eq!(error.failure, failure, "{code}: {error}");
         assert_eq!(requests.lock().unwrap().len(), 1, "{code}");
     }
@@ -234,55 +163,31 @@ async fn answers_of_put_metric_data_are_sorted_and_never_repeated_by_the_sdk() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_never_answers_is_given_up() {
     let config = config(SharedHttpClient::new(NeverClient::new()));
-    let error = put(&config, vec![datum(Metric::Requests, vec![1.0], vec![1], &[])])
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.failure, error.code.as_str()),
-        (Failure::Unknown, "Timeout")
-    );
+    let error = put(&config, vec![datum(Metric::Requests, vec![1.0], vec![1], &[])]).await.unwrap_err();
+    assert_eq!((error.failure, error.code.as_str()), (Failure::Unknown, "Timeout"));
 }
 
 fn log_call(events: usize) -> LogCall {
-    let event = |n: usize| LogEvent {
-        timestamp_ms: n as i64,
-        message: format!("{{\"n\":{n}}}"),
-    };
-    LogCall {
-        group: "g".into(),
-        stream: "t/r/s".into(),
-        events: (0..events).map(event).collect(),
-    }
+    let event = |n: usize| LogEvent { timestamp_ms: n as i64, message: format!("{{\"n\":{n}}}") };
+    LogCall { group: "g".into(), stream: "t/r/s".into(), events: (0..events).map(event).collect() }
 }
 
 fn json_answer(status: u16, body: serde_json::Value) -> Answer {
     let mut answer = answer(status, body.to_string());
-    answer
-        .headers_mut()
-        .insert("content-type", "application/x-amz-json-1.1".parse().unwrap());
+    answer.headers_mut().insert("content-type", "application/x-amz-json-1.1".parse().unwrap());
     answer
 }
 
 #[tokio::test]
 async fn put_log_events_counts_what_was_rejected() {
-    let (config, requests) = service(|_, _| {
-        json_answer(
-            200,
-            json!({"rejectedLogEventsInfo": {"tooNewLogEventStartIndex": 3}}),
-        )
-    });
-    assert_eq!(
-        CloudWatchLogs::new(&config).put_log_events(&log_call(5)).await,
-        Ok(2)
-    );
+    let (config, requests) =
+        service(|_, _| json_answer(200, json!({"rejectedLogEventsInfo": {"tooNewLogEventStartIndex": 3}})));
+    assert_eq!(CloudWatchLogs::new(&config).put_log_events(&log_call(5)).await, Ok(2));
     let requests = requests.lock().unwrap();
     let body: serde_json::Value = serde_json::from_slice(&plain_body(&requests[0])).unwrap();
     assert_eq!(body["logGroupName"], "g");
     assert_eq!(body["logStreamName"], "t/r/s");
-    assert_eq!(
-        body["logEvents"][4],
-        json!({"timestamp": 4, "message": "{\"n\":4}"})
-    );
+    assert_eq!(body["logEvents"][4], json!({"timestamp": 4, "message": "{\"n\":4}"}));
 }
 
 #[tokio::test]
@@ -290,73 +195,39 @@ async fn a_missing_stream_and_one_that_exists_are_known() {
     let failing =
         |kind: &'static str| service(move |_, _| json_answer(400, json!({"__type": kind, "message": "m"}))).0;
     let error = |kind| async move {
-        CloudWatchLogs::new(&failing(kind))
-            .put_log_events(&log_call(1))
-            .await
-            .unwrap_err()
+        CloudWatchLogs::new(&failing(kind)).put_log_events(&log_call(1)).await.unwrap_err()
     };
-    assert_eq!(
-        error("ResourceNotFoundException").await.failure,
-        Failure::NoStream
-    );
+    assert_eq!(error("ResourceNotFoundException").await.failure, Failure::NoStream);
     assert_eq!(error("ThrottlingException").await.failure, Failure::Throttled);
-    assert_eq!(
-        error("InvalidParameterException").await.failure,
-        Failure::Rejected
-    );
+    assert_eq!(error("InvalidParameterException").await.failure, Failure::Rejected);
     assert_eq!(error("AccessDeniedException").await.failure, Failure::Denied);
-    let create = |kind| async move {
-        CloudWatchLogs::new(&failing(kind))
-            .create_log_stream("g", "s")
-            .await
-    };
+    let create = |kind| async move { CloudWatchLogs::new(&failing(kind)).create_log_stream("g", "s").await };
     assert_eq!(create("ResourceAlreadyExistsException").await, Ok(()));
-    assert_eq!(
-        create("ThrottlingException").await.unwrap_err().failure,
-        Failure::Throttled
-    );
+    assert_eq!(create("ThrottlingException").await.unwrap_err().failure, Failure::Throttled);
 }
 
 fn object() -> ObjectRef {
-    ObjectRef {
-        bucket: "stats".into(),
-        key: "batches/a b/é".into(),
-        version_id: Some("v1".into()),
-    }
+    ObjectRef { bucket: "stats".into(), key: "batches/a b/é".into(), version_id: Some("v1".into()) }
 }
 
 fn s3_error(status: u16, code: &str) -> Answer {
-    answer(
-        status,
-        format!("<Error><Code>{code}</Code><Message>m</Message></Error>"),
-    )
+    answer(status, format!("<Error><Code>{code}</Code><Message>m</Message></Error>"))
 }
 
 #[tokio::test]
 async fn objects_are_fetched_up_to_the_limit() {
     let (config, requests) = service(|_, _| {
         let mut answer = answer(200, "hello");
-        answer
-            .headers_mut()
-            .insert("content-length", "5".parse().unwrap());
+        answer.headers_mut().insert("content-length", "5".parse().unwrap());
         answer
     });
     let s3 = S3::new(&config);
     assert_eq!(s3.get(&object(), 5).await, Ok(b"hello".to_vec()));
     let uri = requests.lock().unwrap()[0].uri().to_string();
-    assert!(
-        uri.contains("/batches/a%20b/%C3%A9?") && uri.contains("versionId=v1"),
-        "{uri}"
-    );
-    assert_eq!(
-        s3.get(&object(), 4).await,
-        Err(FetchError::TooLarge { limit: 4, found: 5 })
-    );
+    assert!(uri.contains("/batches/a%20b/%C3%A9?") && uri.contains("versionId=v1"), "{uri}");
+    assert_eq!(s3.get(&object(), 4).await, Err(FetchError::TooLarge { limit: 4, found: 5 }));
     let (unsized_answer, _) = service(|_, _| answer(200, "hello"));
-    assert!(matches!(
-        S3::new(&unsized_answer).get(&object(), 5).await,
-        Err(FetchError::Unavailable(_))
-    ));
+    assert!(matches!(S3::new(&unsized_answer).get(&object(), 5).await, Err(FetchError::Unavailable(_))));
     for (status, code) in [(404, "NoSuchKey"), (403, "AccessDenied")] {
         let (config, _) = service(move |_, _| s3_error(status, code));
         let error = S3::new(&config).get(&object(), 5).await.unwrap_err();
@@ -373,39 +244,24 @@ async fn ledger_entries_are_written_under_conditions() {
     });
     let s3 = S3::new(&config);
     let written = Written::Yes(ETag("\"t2\"".into()));
+    assert_eq!(s3.write("stats", "k", b"{}".to_vec(), None).await.as_ref(), Ok(&written));
     assert_eq!(
-        s3.write("stats", "k", b"{}".to_vec(), None).await.as_ref(),
+        s3.write("stats", "k", b"{}".to_vec(), Some(&ETag("\"t1\"".into()))).await.as_ref(),
         Ok(&written)
     );
-    assert_eq!(
-        s3.write("stats", "k", b"{}".to_vec(), Some(&ETag("\"t1\"".into())))
-            .await
-            .as_ref(),
-        Ok(&written)
-    );
-    let requests = requests.lock().unwrap();
-    assert_eq!(requests[0].headers().get("if-none-match").unwrap(), "*");
-    assert_eq!(requests[1].headers().get("if-match").unwrap(), "\"t1\"");
-    for (status, code) in [
-        (412, "PreconditionFailed"),
-        (409, "ConditionalRequestConflict"),
-        (404, "NoSuchKey"),
-    ] {
+    {
+        let requests = requests.lock().unwrap();
+        assert_eq!(requests[0].headers().get("if-none-match").unwrap(), "*");
+        assert_eq!(requests[1].headers().get("if-match").unwrap(), "\"t1\"");
+    }
+    for (status, code) in
+        [(412, "PreconditionFailed"), (409, "ConditionalRequestConflict"), (404, "NoSuchKey")]
+    {
         let (config, _) = service(move |_, _| s3_error(status, code));
-        assert_eq!(
-            S3::new(&config).write("stats", "k", vec![], None).await,
-            Ok(Written::Conflict)
-        );
+        assert_eq!(S3::new(&config).write("stats", "k", vec![], None).await, Ok(Written::Conflict));
     }
     let (config, _) = service(|_, _| s3_error(404, "NoSuchBucket"));
-    assert_eq!(
-        S3::new(&config)
-            .write("stats", "k", vec![], None)
-            .await
-            .unwrap_err()
-            .code,
-        "NoSuchBucket"
-    );
+    assert_eq!(S3::new(&config).write("stats", "k", vec![], None).await.unwrap_err().code, "NoSuchBucket");
     let (config, _) = service(|_, _| s3_error(404, "NoSuchKey"));
     assert_eq!(S3::new(&config).read("stats", "k").await, Ok(None));
 }
