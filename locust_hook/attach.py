@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 import gevent
 import locust
+from gevent.lock import RLock
 from locust.env import Environment
 from locust.event import Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, WorkerRunner
@@ -26,6 +27,7 @@ from locust.stats import StatsError
 
 from . import __version__, settings
 from .columns import Columns
+from .destination import preload
 from .recorder import Recorder, Run
 from .settings import OPTIONS, Settings
 
@@ -61,6 +63,7 @@ class Hook:
         self._counted: tuple[int, dict[str, int]] = (-1, {})
         self._listening = False
         self._reported = ""
+        self._finishing = RLock()
         events.init_command_line_parser.add_listener(self.on_parser)
         events.init.add_listener(self.on_init)
         events.test_start.add_listener(self.on_test_start)
@@ -93,9 +96,14 @@ class Hook:
         some."""
         self.environment = environment
         self._own = settings.texts(environment.parsed_options)
-        if not isinstance(environment.runner, WorkerRunner) and settings.parse(self._own) is None:
+        is_worker = isinstance(environment.runner, WorkerRunner)
+        chosen = settings.parse(self._own)
+        if chosen is None and not is_worker:
             logger.info("relay: nothing is recorded, because --relay-to (or LOCUST_RELAY_TO) is not set")
             return
+        if is_worker or (chosen is not None and chosen.to.bucket is not None):
+            # A worker learns the destination only when its users start, which is too late to load boto3.
+            preload()
         self._listen(True)
         process = os.getpid()
         # Some ways out of Locust (an error while waiting for workers) do not fire `quit`.
@@ -252,10 +260,12 @@ class Hook:
 
     def finish(self) -> None:
         """Ends the run and waits until its batches are stored, but not longer than the setting says."""
-        recorder, self.recorder = self.recorder, None
-        if recorder is not None:
-            recorder.finish()
-            self._report(recorder)
+        # On SIGTERM, Locust shuts down in two greenlets at once: neither may exit while the other waits.
+        with self._finishing:
+            recorder, self.recorder = self.recorder, None
+            if recorder is not None:
+                recorder.finish()
+                self._report(recorder)
 
     def _end_run(self) -> None:
         """Ends the run before the next one, whose start does not wait for the uploads."""

@@ -25,7 +25,7 @@ FAILURE_SLOTS: Final = 3
 """Values per request in a failure group's flat list: completion time (s), response time (ms), bytes."""
 
 REQUEST_BYTES: Final = 128
-"""Memory one buffered request holds: five list slots and their reserve (45 B), two floats (48 B), an int (28 B)."""
+"""Memory of one buffered request: five list slots and their reserve (45 B), two floats (48), an int (28)."""
 
 MAX_NAME: Final = 4_096
 """Characters kept of a request name or method; Locust itself has no limit."""

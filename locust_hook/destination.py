@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote, unquote, urlsplit
+
+logger = logging.getLogger(__name__)
 
 MAX_KEY_PART: Final = 255
 """Bytes of one part of a key, so that it also fits a file name (ext4, APFS, NTFS)."""
@@ -138,6 +142,10 @@ class Bucket:
                 raise UploadError(f"{error}: s3://{self.bucket}") from error
         return self._client
 
+    def _forget_client(self) -> None:
+        self._client = None
+        s3_client.cache_clear()
+
     def put(self, key: str, data: bytes) -> None:
         """See `Destination`. Neither boto3 nor this retries: the caller does."""
         from botocore.exceptions import (
@@ -161,19 +169,32 @@ class Bucket:
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 412:
                 return
             if error.response.get("Error", {}).get("Code") in _CREDENTIAL_ERRORS:
-                self._client = None  # static credentials are read only once: look for renewed ones next time
+                self._forget_client()  # static credentials are read only once: look for renewed ones
             raise UploadError(f"{error}: s3://{self.bucket}/{self.prefix}{key}") from error
         except BotoCoreError as error:
             if not isinstance(error, (ConnectionError, HTTPClientError)):
-                self._client = None  # no credentials, no token, a broken profile: likewise
+                self._forget_client()  # no credentials, no token, a broken profile: likewise
             raise UploadError(f"{error}: s3://{self.bucket}/{self.prefix}{key}") from error
 
 
+def preload() -> None:
+    """Makes the S3 client now, which takes half a second of CPU, instead of under load."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        s3_client()
+    except BotoCoreError as error:
+        logger.debug("relay: no S3 client yet: %s", error)  # the first upload will say it, if there is one
+
+
+@lru_cache(maxsize=1)
 def s3_client() -> Any:
-    """A client that tries once, within bounded time."""
+    """The process's client, which tries once, within bounded time. Raises BotoCoreError."""
     import boto3
     from botocore.config import Config
 
+    if (botocore := logging.getLogger("botocore")).level == logging.NOTSET:
+        botocore.setLevel(logging.WARNING)  # at Locust's INFO it tells where each setting came from
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,

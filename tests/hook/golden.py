@@ -1,7 +1,7 @@
 """Golden batches: made by the hook from fixed inputs, with what a reader has to find in them.
 
-`python -m tests.hook.golden` writes `tests/data/` anew. What is expected is worked out from the inputs alone, without the
-hook's code.
+`python -m tests.hook.golden` writes `tests/data/` anew. What is expected is worked out from the inputs alone,
+without the hook's code.
 """
 
 from __future__ import annotations

@@ -83,9 +83,9 @@ def read(content: bytes) -> Batch:
     return batch
 
 
-def read_folder(folder: Path) -> dict[str, list[Batch]]:
-    """Source → its batches, in the order of their numbers; checks keys against headers, and that no number is missing."""
-    sources: dict[str, list[Batch]] = {}
+def read_folder(folder: Path) -> dict[tuple[str, str], list[Batch]]:
+    """(run, source) → its batches in their order; checks keys against headers, and for gaps."""
+    sources: dict[tuple[str, str], list[Batch]] = {}
     for path in sorted(folder.rglob("*.ndjson.gz")):
         batch = read(path.read_bytes())
         header = batch.header
@@ -97,7 +97,7 @@ def read_folder(folder: Path) -> dict[str, list[Batch]]:
             header["source"],
             f"{header['seq']:06}.ndjson.gz",
         )
-        sources.setdefault(header["source"], []).append(batch)
+        sources.setdefault((header["run"], header["source"]), []).append(batch)
     for batches in sources.values():
         assert [batch.header["seq"] for batch in batches] == list(range(len(batches)))
     return sources
