@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -164,11 +165,14 @@ def create_role(aws: LocalAws, name: str, policy_arn: str) -> str:
 
 def locust_command(options: argparse.Namespace, host: str, relay_to: str, spool: str) -> list[str]:
     """Locust with the hook, started as on a load generator."""
+    # Not Locust's usual port, which another Locust on this machine may have.
+    port = str(free_port())
     return [
         *(sys.executable, "-m", "locust_hook", "run", "--headless"),
         *("--locustfile", f"{EXAMPLES / 'locustfile.py'},{EXAMPLES / 'statistics_file.py'}", "--host", host),
         *("--users", str(options.users), "--spawn-rate", str(options.users)),
         *("--run-time", f"{options.run_time}s", "--processes", str(options.processes)),
+        *("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port),
         # The shop fails on purpose, which is no failure of the demo.
         *("--exit-code-on-error", "0"),
         *("--only-summary", "--statistics-file", str(options.output / "statistics.json")),
@@ -176,6 +180,14 @@ def locust_command(options: argparse.Namespace, host: str, relay_to: str, spool:
         *("--relay-flush-seconds", str(options.flush_seconds)),
         *("--relay-spool", spool),
     ]
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from examples.demo import free_port
 from examples.reconcile import Endpoint, Numbers, from_cloudwatch, from_locust
 from tests.e2e.batches import Record, Request, each_request, read
 
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "examples" / "locustfile.py"
+SIMPLEST = ROOT / "examples" / "simplest-locustfile.py"
 STATISTICS = ROOT / "examples" / "statistics_file.py"
 ODDITIES = Path(__file__).parent / "odd_locustfile.py"
+WITH_HOOK = (sys.executable, "-m", "locust_hook", "run")
+"""Locust with the hook, and no word of it in the locustfile."""
+ALONE = (sys.executable, "-m", "locust")
+"""Locust as ever: a locustfile must import the hook itself."""
 RUN_SECONDS = 6
 END_SECONDS = 60
 """How long Locust may take beside the time of the run, on a busy machine."""
@@ -66,15 +71,22 @@ class Run:
 
 
 def run_locust(
-    cloud: Cloud, test: str, folder: Path, arrangement: str, locustfile: Path = SHOP, users: int = USERS
+    cloud: Cloud,
+    test: str,
+    folder: Path,
+    arrangement: str = "local",
+    *,
+    locustfile: Path = SHOP,
+    users: int = USERS,
+    program: Sequence[str] = WITH_HOOK,
 ) -> Run:
     """Runs Locust for some seconds and waits until all of it is relayed.
 
     `arrangement` is `local` (one process), `processes` (--processes 2) or `separate` (a master and two
-    workers that are told nothing but where the master is).
+    workers that are told nothing but where the master is). `program` is how Locust is started.
     """
     start = datetime.now(timezone.utc)
-    common = ["--locustfile", f"{locustfile},{STATISTICS}", "--host", cloud.host]
+    common = [*program, "--locustfile", f"{locustfile},{STATISTICS}", "--host", cloud.host]
     leader = [
         *common, "--headless", "--only-summary", "--exit-code-on-error", "0",
         *("--users", str(users), "--spawn-rate", "100", "--run-time", f"{RUN_SECONDS}s"),
@@ -82,23 +94,16 @@ def run_locust(
         *("--relay-to", cloud.relay_to, "--relay-test", test, "--relay-flush-seconds", "2"),
         *("--relay-spool", str(folder / "spool")),
     ]  # fmt: skip
+    port = str(free_port())
+    bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+    connect = ["--master-host", "127.0.0.1", "--master-port", port]
     if arrangement == "local":
         commands = [leader]
     elif arrangement == "processes":
-        commands = [[*leader, "--processes", "2"]]
+        commands = [[*leader, "--processes", "2", *bind, *connect]]
     elif arrangement == "separate":
-        port = str(free_port())
-        master = [
-            "--master",
-            "--master-bind-host",
-            "127.0.0.1",
-            "--master-bind-port",
-            port,
-            "--expect-workers",
-            "2",
-        ]
-        worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]
-        commands = [leader + master, common + worker, common + worker]
+        worker = [*common, "--worker", *connect]
+        commands = [[*leader, "--master", *bind, "--expect-workers", "2"], worker, worker]
     else:
         raise ValueError(f"expected local, processes or separate, found {arrangement!r}")
     run_together(commands, {**os.environ, **cloud.uploader_environment}, folder)
@@ -115,9 +120,8 @@ def run_together(commands: Sequence[Sequence[str]], environment: dict[str, str],
             log = folder / f"locust-{number}.log"
             output = stack.enter_context(open(log, "w"))
             process = subprocess.Popen(
-                [sys.executable, "-m", "locust_hook", "run", *command],
-                cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
             stack.callback(end, process)
             processes.append((process, log))
         for process, log in processes:
@@ -129,11 +133,3 @@ def end(process: subprocess.Popen[bytes]) -> None:
     """Ends a process that may have ended."""
     process.kill()
     process.wait()
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

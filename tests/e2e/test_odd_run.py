@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(cloud: Cloud, folder: Path) -> Run:
-    return run_locust(cloud, "odd", folder, "processes", ODDITIES)
+    return run_locust(cloud, "odd", folder, "processes", locustfile=ODDITIES)
 
 
 def test_every_request_is_counted_in_the_sums(run: Run) -> None:

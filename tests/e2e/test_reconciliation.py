@@ -10,7 +10,7 @@ import pytest
 
 from examples.reconcile import PERCENTILES, Endpoint, differences
 from tests.e2e.conftest import Cloud
-from tests.e2e.runs import USERS, Run, run_locust
+from tests.e2e.runs import ALONE, SIMPLEST, USERS, Run, run_locust
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -99,3 +99,9 @@ def test_log_events_tell_failures_summaries_and_lifecycle(run: Run) -> None:
 
 def test_nothing_ends_in_the_on_failure_queue(run: Run) -> None:
     assert run.cloud.failed_events() == []
+
+
+def test_one_line_in_a_locustfile_is_enough(cloud: Cloud, tmp_path: Path) -> None:
+    run = run_locust(cloud, "simplest", tmp_path, locustfile=SIMPLEST, users=1, program=ALONE)
+    assert run.locust[Endpoint("GET", "/")].requests > 0
+    assert differences(run.locust, run.cloudwatch) == []
