@@ -12,9 +12,11 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -22,14 +24,14 @@ import locust
 from gevent.lock import RLock
 from locust.env import Environment
 from locust.event import Events
-from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 from locust.stats import StatsError
 
 from . import __version__, settings
 from .columns import Columns
 from .destination import preload
 from .recorder import Recorder, Run
-from .settings import OPTIONS, Settings
+from .settings import OPTIONS, Option, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Hook:
         self._own: dict[str, str] = {}
         self._counted: tuple[int, dict[str, int]] = (-1, {})
         self._listening = False
+        self._started = False
         self._reported = ""
         self._finishing = RLock()
         events.init_command_line_parser.add_listener(self.on_parser)
@@ -85,26 +88,33 @@ class Hook:
                 dest=option.dest,
                 env_var=option.env,
                 default=option.default,
-                type=option.check,
+                type=partial(self._checked, option),
                 metavar=option.metavar,
                 help=option.help,
             )
             action.include_in_web_ui = option.in_web_ui
 
+    def _checked(self, option: Option, value: str) -> str:
+        """Argparse's `type`; remembers what this process was told itself, before its master's options come."""
+        option.check(value)
+        if value != option.default:
+            self._own[option.name] = value
+        return value
+
     def on_init(self, environment: Environment, **_: Any) -> None:
         """Reads the settings and listens for requests already: other listeners of `test_start` may make
         some."""
         self.environment = environment
-        self._own = settings.texts(environment.parsed_options)
-        is_worker = isinstance(environment.runner, WorkerRunner)
-        chosen = settings.parse(self._own)
+        is_worker = _is_worker(environment)
+        chosen = settings.parse(settings.texts(environment.parsed_options))
         if chosen is None and not is_worker:
             logger.info("relay: nothing is recorded, because --relay-to (or LOCUST_RELAY_TO) is not set")
             return
         if is_worker or (chosen is not None and chosen.to.bucket is not None):
             # A worker learns the destination only when its users start, which is too late to load boto3.
             preload()
-        self._listen(True)
+        if not self._started:
+            self._listen(True)
         process = os.getpid()
         # Some ways out of Locust (an error while waiting for workers) do not fire `quit`.
         atexit.register(lambda: self.finish() if os.getpid() == process else None)
@@ -117,31 +127,29 @@ class Hook:
 
     def on_test_start(self, environment: Environment, **_: Any) -> None:
         """Begins a run: the master and a local runner make it, workers are told."""
+        self.environment = environment
+        self._started = True
         # Locust has just cleared its statistics: what they hold belongs to this run, what came before does
         # not.
         last = self.columns.pop_last(environment.stats.num_requests)
         self._end_run()
-        if isinstance(environment.runner, WorkerRunner):
-            begun = self._told_run(environment)
-        else:
-            begun = self._new_run(environment)
+        begun = self._told_run(environment) if _is_worker(environment) else self._new_run(environment)
         if begun is None:
             self._listen(False)
             return
         chosen, run, source = begun
         self._listen(True)
         self.columns.begin(chosen.max_endpoints, last)
-        counts_users = isinstance(environment.runner, (LocalRunner, MasterRunner))
         self.recorder = Recorder(
             chosen,
             run,
             source,
             self.columns,
             versions=(locust.__version__, __version__),
-            count_users=self._count_users if counts_users else None,
+            count_users=self._count_users if self._leads else None,
         )
         self.recorder.start()
-        if counts_users:
+        if self._leads:
             logger.info("relay: run %s of test %s goes to %s", run.run, run.test, chosen.to.url)
             self._event("test_start", _about(environment))
 
@@ -176,7 +184,7 @@ class Hook:
     def _told_run(self, environment: Environment) -> tuple[Settings, Run, str] | None:
         told: Mapping[str, Any] | None = getattr(environment.parsed_options, FROM_MASTER, None)
         if told is None:
-            if self._own["to"]:
+            if self._own.get("to"):
                 logger.warning("relay: nothing is recorded: this worker has --relay-to, its master does not")
             return None
         texts = settings.for_worker(self._own, told["settings"])
@@ -187,9 +195,8 @@ class Hook:
             return None
         if chosen is None:
             return None
-        runner = environment.runner
-        assert isinstance(runner, WorkerRunner)  # noqa: S101  # for the type checker
-        unique = runner.client_id.rpartition("_")[2][:8]
+        # The beginning of the id that Locust shows for this worker, if it has one already.
+        unique = getattr(environment.runner, "client_id", uuid4().hex).rpartition("_")[2][:8]
         return chosen, Run(**told["run"]), f"{socket.gethostname()}-worker-{unique}"
 
     def _event(self, kind: str, detail: dict[str, Any]) -> None:
@@ -198,7 +205,7 @@ class Hook:
     @property
     def _leads(self) -> bool:
         """Whether this process reports users and lifecycle events."""
-        return self.environment is not None and not isinstance(self.environment.runner, WorkerRunner)
+        return self.environment is not None and not _is_worker(self.environment)
 
     def _count_users(self, at_ms: int, always: bool = False) -> None:
         runner = self.environment.runner if self.environment is not None else None
@@ -291,6 +298,11 @@ class Hook:
             logger.info("relay: run %s: %s", recorder.run.run, summary)
             if self._leads and (link := recorder.dashboard_link()) is not None:
                 logger.info("relay: dashboard: %s", link)
+
+
+def _is_worker(environment: Environment) -> bool:
+    # A worker that joins late may be told to start while its runner is being made, even before `init`.
+    return environment.runner is None or isinstance(environment.runner, WorkerRunner)
 
 
 def _tell_workers(environment: Environment, told: dict[str, Any] | None) -> None:

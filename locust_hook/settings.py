@@ -63,14 +63,13 @@ class Option:
         """The attribute in Locust's `parsed_options`."""
         return f"relay_{self.name.replace('-', '_')}"
 
-    def check(self, value: str) -> str:
-        """Argparse's `type`: the text itself if it parses, so that it can travel to the workers as it is."""
+    def check(self, value: str) -> None:
+        """Raises argparse's error when the text does not parse."""
         try:
             if value != self.default:
                 self.parse(value)
         except ValueError as error:
             raise ArgumentTypeError(f"{error} (option {self.flag}, environment {self.env})") from error
-        return value
 
 
 def _part(what: str) -> Callable[[str], str]:

@@ -80,8 +80,8 @@ def fire(name: str) -> None:
 
 @events.init.add_listener
 def before_everything(environment: Environment, **_: Any) -> None:
-    """Locust does not count this one: it clears its statistics at the start. (A worker may report it before.)."""
-    if not isinstance(environment.runner, WorkerRunner):
+    """Locust does not count this one: it clears its statistics at the start."""
+    if not isinstance(environment.runner, WorkerRunner):  # it may report this before the start
         fire("before the test")
 
 
