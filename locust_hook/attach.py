@@ -95,7 +95,7 @@ class Hook:
             action.include_in_web_ui = option.in_web_ui
 
     def _checked(self, option: Option, value: str) -> str:
-        """Argparse's `type`; remembers what this process was told itself, before its master's options come."""
+        """Argparse's `type`; remembers what this process was told, before its master's options come."""
         option.check(value)
         if value != option.default:
             self._own[option.name] = value
