@@ -7,6 +7,7 @@ use crate::deliver::{DeliveryError, Failure};
 use crate::ledger::LedgerError;
 use crate::notification::{NotificationError, ObjectRef};
 use crate::plan::PlanError;
+use crate::replay::ReplayNameError;
 
 /// Why an invocation failed.
 #[derive(Debug, Error)]
@@ -38,6 +39,20 @@ pub enum Cause {
     /// It is no batch, or none that can be published.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A batch whose times CloudWatch does not take.
+    #[error(
+        "{0}. To publish it at another time, copy it to replays/<name>/<test>/<run>/<source>/ in the same bucket"
+    )]
+    LiveWindow(PlanError),
+    /// A replayed batch whose times CloudWatch does not take.
+    #[error(
+        "{0}. A replay by copying begins 2 h 50 min before its first batch arrives and takes runs of up to 4 h 30 min; \
+         for a longer run, or to begin anew, replay under another name with `python -m locust_hook replay`"
+    )]
+    ReplayWindow(PlanError),
+    /// A key under `replays/` without a usable name.
+    #[error(transparent)]
+    ReplayName(#[from] ReplayNameError),
     /// The ledger cannot be asked.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -101,7 +116,8 @@ impl Cause {
             Self::Fetch(FetchError::Missing(_)) => "ObjectMissing",
             Self::Fetch(FetchError::TooLarge { .. }) => "BatchTooLarge",
             Self::Fetch(FetchError::Unavailable(_)) => "ObjectUnavailable",
-            Self::Plan(error) => error.kind(),
+            Self::Plan(error) | Self::LiveWindow(error) | Self::ReplayWindow(error) => error.kind(),
+            Self::ReplayName(_) => "InvalidReplayName",
             Self::Ledger(LedgerError::Store { .. }) | Self::Delivery(DeliveryError::Checkpoint(_)) => {
                 "LedgerUnavailable"
             }
@@ -128,7 +144,13 @@ impl Cause {
             | Self::NotBegun
             | Self::Delivery(DeliveryError::OutOfTime { .. } | DeliveryError::Checkpoint(_)) => true,
             Self::Delivery(DeliveryError::Calls { first, .. }) => first.failure.is_temporary(),
-            Self::Fetch(_) | Self::Plan(_) | Self::Ledger(_) | Self::PlanChanged { .. } => false,
+            Self::Fetch(_)
+            | Self::Plan(_)
+            | Self::LiveWindow(_)
+            | Self::ReplayWindow(_)
+            | Self::ReplayName(_)
+            | Self::Ledger(_)
+            | Self::PlanChanged { .. } => false,
         }
     }
 }

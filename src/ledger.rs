@@ -19,6 +19,9 @@ use crate::deliver::{Checkpoint, CheckpointError, MAX_PARALLEL, Progress};
 /// What stands as it is in a part of a key; everything else is percent-encoded, as in the keys of batches.
 const KEY_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'@').remove(b'-');
 
+/// The first part of an entry's key for batches of running tests.
+pub const LIVE: &str = "live";
+
 /// How often an entry is read again after somebody else was quicker, before giving way.
 const MAX_RACES: usize = 3;
 
@@ -175,17 +178,15 @@ pub struct Begun {
     pub attempt: u32,
 }
 
-/// The key of a batch's entry: its identity, whatever object it came from.
+/// The key of a batch's entry: its identity, whatever object it came from. `lane` is [`LIVE`] or a replay's name.
 pub fn key(prefix: &str, lane: &str, header: &Header) -> String {
-    let part = |text| utf8_percent_encode(text, KEY_PART);
-    format!(
-        "{prefix}{}/{}/{}/{}/{:06}.json",
-        part(lane),
-        part(&header.test),
-        part(&header.run),
-        part(&header.source),
-        header.seq
-    )
+    let [lane, test, run, source] = [lane, &header.test, &header.run, &header.source].map(key_part);
+    format!("{prefix}{lane}/{test}/{run}/{source}/{:06}.json", header.seq)
+}
+
+/// A text as one part of a key.
+pub fn key_part(text: &str) -> String {
+    utf8_percent_encode(text, KEY_PART).to_string()
 }
 
 /// The right to publish one batch.

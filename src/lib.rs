@@ -10,6 +10,7 @@
 //! - [`plan`](mod@plan): records → the exact CloudWatch calls, each within every limit; plain data.
 //! - [`deliver`](mod@deliver): a plan → CloudWatch, call by call, remembering what is done.
 //! - [`ledger`]: which batches were delivered, and by whom they are being delivered.
+//! - [`replay`]: archived batches, published again under another name at another time.
 //! - [`relay`](mod@relay): all of it, for each object of an event.
 //! - [`aws`]: the services behind the traits of the others; the only place that sends requests.
 //! - [`config`]: the settings, from `RELAY_*` variables.
@@ -25,3 +26,4 @@ pub mod ledger;
 pub mod notification;
 pub mod plan;
 pub mod relay;
+pub mod replay;

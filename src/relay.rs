@@ -14,9 +14,7 @@ use crate::error::{Cause, FetchError, ObjectError, RelayError};
 use crate::ledger::{self, Answer, Begun, Intent, LedgerStore};
 use crate::notification::{self, Notification, ObjectRef};
 use crate::plan::{Plan, PlanError, plan};
-
-/// The first part of a ledger key for batches of a running test.
-const LIVE: &str = "live";
+use crate::replay::{self, Lane};
 
 /// Fetches batches.
 pub trait ObjectStore: Sync {
@@ -50,6 +48,32 @@ pub struct Invocation {
     pub owner: String,
     /// When work must be over.
     pub deadline: Instant,
+}
+
+/// One object, fetched.
+struct Batch<'a> {
+    object: &'a ObjectRef,
+    bytes: &'a [u8],
+    /// As it stands in the batch.
+    header: &'a Header,
+    lane: &'a Lane,
+    /// The test's name and the shift in milliseconds of a replay.
+    replay: Option<(String, i64)>,
+    now_ms: i64,
+}
+
+impl Batch<'_> {
+    fn plan(&self, config: &Config) -> Result<Plan, Cause> {
+        let mut reader = Reader::open(self.bytes, config.max_batch_bytes).map_err(PlanError::from)?;
+        if let Some((test, shift_ms)) = &self.replay {
+            reader = reader.replayed_as(test.clone(), *shift_ms).map_err(PlanError::from)?;
+        }
+        plan(reader, config, self.now_ms).map_err(|error| match error {
+            PlanError::OutsideWindow { .. } if self.replay.is_some() => Cause::ReplayWindow(error),
+            PlanError::OutsideWindow { .. } => Cause::LiveWindow(error),
+            error => error.into(),
+        })
+    }
 }
 
 /// How one object's relaying ended well.
@@ -113,32 +137,42 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
         if Instant::now() >= invocation.deadline {
             return Err(Cause::NotBegun);
         }
+        let lane = Lane::of(&object.key)?;
         let bytes = self.store.get(object, self.config.max_batch_bytes).await?;
-        let header = self.open(&bytes)?.header().clone();
-        let relayed = self.publish(object, &bytes, &header, invocation).await?;
+        let header =
+            Reader::open(&bytes, self.config.max_batch_bytes).map_err(PlanError::from)?.header().clone();
+        let now_ms = (self.clock)();
+        let replay = match &lane {
+            Lane::Live => None,
+            Lane::Replay(name) => {
+                let prefix = &self.config.ledger_prefix;
+                let shift =
+                    replay::shift_ms(&self.store, &object.bucket, prefix, name, &header, now_ms).await?;
+                Some((replay::test_name(&header.test, name), shift))
+            }
+        };
+        let batch = Batch { object, bytes: &bytes, header: &header, lane: &lane, replay, now_ms };
+        let relayed = self.publish(&batch, invocation).await?;
         let Header { test, run, source, seq, .. } = &header;
+        let lane = lane.name();
         match relayed {
             Relayed::Published(plan, report, attempt) => {
                 let lag_ms = (self.clock)() - header.to_ms;
                 let (metric_calls, log_calls) = (plan.metric_calls.len(), plan.log_calls.len());
                 let Report { attempts, throttled, maybe_repeated, rejected_log_events } = report;
-                info!(%object, test, run, source, seq, attempt, requests = plan.requests, skipped_records = plan.skipped_records,
+                info!(%object, lane, test, run, source, seq, attempt, requests = plan.requests, skipped_records = plan.skipped_records,
                     metric_calls, log_calls, attempts, throttled, maybe_repeated, rejected_log_events, lag_ms, "batch relayed");
             }
-            Relayed::Duplicate => info!(%object, test, run, source, seq, "batch was relayed before: skipped"),
+            Relayed::Duplicate => info!(%object, lane, test, run, source, seq,
+                "batch was relayed before: skipped. To publish it again, copy it to replays/<a new name>/<test>/<run>/<source>/"),
         }
         Ok(())
     }
 
-    async fn publish(
-        &self,
-        object: &ObjectRef,
-        bytes: &[u8],
-        header: &Header,
-        invocation: &Invocation,
-    ) -> Result<Relayed, Cause> {
-        let mut plan = plan(self.open(bytes)?, &self.config, (self.clock)())?;
-        let key = ledger::key(&self.config.ledger_prefix, LIVE, header);
+    async fn publish(&self, batch: &Batch<'_>, invocation: &Invocation) -> Result<Relayed, Cause> {
+        let object = batch.object;
+        let mut plan = batch.plan(&self.config)?;
+        let key = ledger::key(&self.config.ledger_prefix, batch.lane.name(), batch.header);
         let mut fingerprint = plan.fingerprint();
         let intent = Intent {
             bucket: &object.bucket,
@@ -155,8 +189,10 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
             Answer::Busy { until_ms } => return Err(Cause::Busy { until_ms }),
             Answer::Yours(claim, begun) => (claim, begun),
         };
-        if begun.fingerprint != fingerprint {
-            plan = self.plan_as_begun(bytes, &begun, plan)?;
+        if begun.fingerprint != fingerprint
+            && let Some(as_begun) = self.plan_as_begun(batch, &begun)?
+        {
+            plan = as_begun;
             fingerprint = plan.fingerprint();
         }
         if begun.fingerprint != fingerprint {
@@ -193,21 +229,11 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
         Ok(Relayed::Published(plan, outcome.report, begun.attempt))
     }
 
-    /// The plan under the settings that it was begun with; when those cannot be read any more, the plan as it is.
-    fn plan_as_begun(&self, bytes: &[u8], begun: &Begun, plan_now: Plan) -> Result<Plan, PlanError> {
-        match Config::read(|name| begun.settings.get(name).cloned()) {
-            Ok(config) => {
-                info!(
-                    "the settings have changed since an earlier attempt: finishing with those that it began with"
-                );
-                plan(self.open(bytes)?, &config, (self.clock)())
-            }
-            Err(_) => Ok(plan_now),
-        }
-    }
-
-    fn open<'b>(&self, bytes: &'b [u8]) -> Result<Reader<'b>, PlanError> {
-        Ok(Reader::open(bytes, self.config.max_batch_bytes)?)
+    /// The plan under the settings that it was begun with; none when this version cannot read those any more.
+    fn plan_as_begun(&self, batch: &Batch<'_>, begun: &Begun) -> Result<Option<Plan>, Cause> {
+        let Ok(config) = Config::read(|name| begun.settings.get(name).cloned()) else { return Ok(None) };
+        info!("the settings have changed since an earlier attempt: finishing with those that it began with");
+        batch.plan(&config).map(Some)
     }
 
     async fn release(&self, claim: ledger::Claim<'_, S>, progress: &Progress) {

@@ -1,6 +1,6 @@
 //! The whole road with services in memory: what is published, and what an event is answered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,7 @@ struct World {
     metric_calls: AtomicU64,
     log_events: AtomicU64,
     failure: Mutex<Option<Failure>>,
+    tests: Mutex<BTreeSet<String>>,
 }
 
 impl ObjectStore for &World {
@@ -64,6 +65,9 @@ impl Metrics for &World {
             return Err(CallError { failure, code: "Failed".into(), message: "as told".into() });
         }
         self.metric_calls.fetch_add(1, Ordering::Relaxed);
+        let dimensions = call.data.iter().flat_map(|datum| datum.dimensions.iter());
+        let tests = dimensions.filter(|(name, _)| *name == "Test").map(|(_, test)| test.clone());
+        self.tests.lock().unwrap().extend(tests);
         let requests =
             call.data.iter().filter(|datum| datum.metric.name() == "Requests" && datum.dimensions.len() == 1);
         self.requests.fetch_add(requests.map(|datum| datum.values[0] as u64).sum(), Ordering::Relaxed);
@@ -269,4 +273,42 @@ async fn an_object_is_not_begun_without_time() {
     let late = Invocation { owner: "a".into(), deadline: Instant::now() };
     let error = world.relay(&[]).handle(&event(&["one"]), &late).await.unwrap_err();
     assert_eq!(error.kind(), "OutOfTime");
+}
+
+#[tokio::test]
+async fn a_replayed_batch_is_another_test_and_leaves_the_live_one_alone() {
+    let world = World::default();
+    world.put("batches/t/r/s/0", batch(0, 7));
+    world.put("replays/before/t/r/s/0", batch(0, 7));
+    world.handle(event(&["batches/t/r/s/0", "replays/before/t/r/s/0"])).await.unwrap();
+    assert_eq!(world.requests.load(Ordering::Relaxed), 14);
+    let objects = world.objects.lock().unwrap();
+    let mut ledger: Vec<_> = objects.keys().filter(|key| key.starts_with("ledger/")).cloned().collect();
+    ledger.sort();
+    assert_eq!(
+        ledger,
+        ["ledger/before/t/r/anchor.json", "ledger/before/t/r/s/000000.json", "ledger/live/t/r/s/000000.json"]
+    );
+    let tests = world.tests.lock().unwrap();
+    assert_eq!(*tests, ["t", "t@before"].map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn what_cloudwatch_would_not_take_is_told_with_a_way_out() {
+    let old = |relay: Relay<_, _, _>| Relay { clock: || NOW_MS + 20 * 24 * 3_600_000, ..relay };
+    let world = World::default();
+    world.put("batches/one", batch(0, 7));
+    let relay = old(world.relay(&[]));
+    let error = relay.handle(&event(&["batches/one"]), &invocation("a")).await.unwrap_err();
+    assert_eq!(error.kind(), "TimestampTooOld");
+    assert!(error.to_string().contains("copy it to replays/<name>/<test>/<run>/<source>/"), "{error}");
+    world.put("replays/x/one", batch(0, 7));
+    relay.handle(&event(&["replays/x/one"]), &invocation("a")).await.unwrap();
+
+    world.put("ledger/y/t/r/anchor.json", br#"{"shift_ms":0}"#.to_vec());
+    world.put("replays/y/one", batch(0, 7));
+    let error = relay.handle(&event(&["replays/y/one"]), &invocation("a")).await.unwrap_err();
+    assert!(error.to_string().contains("`python -m locust_hook replay`"), "{error}");
+    let error = relay.handle(&event(&["replays/live/one"]), &invocation("a")).await.unwrap_err();
+    assert_eq!(error.kind(), "InvalidReplayName");
 }

@@ -16,6 +16,7 @@ use super::{
 pub struct Reader<'a> {
     lines: Lines<'a>,
     header: Header,
+    shift_ms: i64,
     buffer: Vec<u8>,
     records: u64,
     requests: u64,
@@ -33,7 +34,26 @@ impl<'a> Reader<'a> {
         let mut buffer = Vec::new();
         lines.next_into(&mut buffer)?;
         let header = header(&buffer)?;
-        Ok(Self { lines, header, buffer, records: 0, requests: 0, skipped: 0, finished: false })
+        Ok(Self { lines, header, shift_ms: 0, buffer, records: 0, requests: 0, skipped: 0, finished: false })
+    }
+
+    /// Reads the batch as that of another test, `shift_ms` milliseconds later.
+    ///
+    /// # Errors
+    /// When its times would leave 64 bits.
+    pub fn replayed_as(mut self, test: String, shift_ms: i64) -> Result<Self, BatchError> {
+        let at = |error| BatchError::Line { line: 1, error };
+        let header = &mut self.header;
+        for (field, time) in [
+            ("run_started_ms", &mut header.run_started_ms),
+            ("from_ms", &mut header.from_ms),
+            ("to_ms", &mut header.to_ms),
+        ] {
+            *time = shifted(field, *time, shift_ms).map_err(at)?;
+        }
+        header.test = test;
+        self.shift_ms = shift_ms;
+        Ok(self)
     }
 
     /// Whose batch this is.
@@ -60,7 +80,7 @@ impl<'a> Reader<'a> {
             let at = |error| BatchError::Line { line, error };
             let parsed: Line = serde_json::from_slice(&self.buffer).map_err(|error| at(invalid(&error)))?;
             let end = parsed.end;
-            let record = parsed.into_record(self.header.from_ms).map_err(at)?;
+            let record = parsed.into_record(self.header.from_ms, self.shift_ms).map_err(at)?;
             if let Some(end) = end {
                 self.check_end(&end)?;
                 return Ok(None);
@@ -172,7 +192,7 @@ struct End {
 
 impl Line {
     /// The record, none for a kind that is not known (or the end).
-    fn into_record(self, from_ms: i64) -> Result<Option<Record>, LineError> {
+    fn into_record(self, from_ms: i64, shift_ms: i64) -> Result<Option<Record>, LineError> {
         let kinds = usize::from(self.requests.is_some())
             + usize::from(self.users.is_some())
             + usize::from(self.event.is_some())
@@ -186,14 +206,31 @@ impl Line {
                 found,
             });
         }
+        let shift = |at_ms: i64| shifted("at_ms", at_ms, shift_ms);
         Ok(match self {
+            // The columns count from the header's time, which is shifted already.
             Self { requests: Some(columns), .. } => Some(Record::Requests(columns.into_requests(from_ms)?)),
-            Self { users: Some(users), .. } => Some(Record::Users(users)),
-            Self { event: Some(event), .. } => Some(Record::Event(event)),
-            Self { exception: Some(exception), .. } => Some(Record::Exception(exception)),
+            Self { users: Some(users), .. } => {
+                Some(Record::Users(Users { at_ms: shift(users.at_ms)?, ..users }))
+            }
+            Self { event: Some(event), .. } => {
+                Some(Record::Event(Event { at_ms: shift(event.at_ms)?, ..event }))
+            }
+            Self { exception: Some(exception), .. } => {
+                Some(Record::Exception(Exception { at_ms: shift(exception.at_ms)?, ..exception }))
+            }
             _ => None,
         })
     }
+}
+
+/// A time some milliseconds later.
+fn shifted(field: &'static str, at_ms: i64, by_ms: i64) -> Result<i64, LineError> {
+    at_ms.checked_add(by_ms).ok_or_else(|| LineError::Field {
+        field,
+        expected: "times that stay within 64 bits",
+        found: format!("{at_ms} and {by_ms} more"),
+    })
 }
 
 impl Columns {
@@ -209,11 +246,7 @@ impl Columns {
         let mut at_ms = from_ms;
         let mut requests = Vec::with_capacity(times.len());
         for ((difference, response_time_us), response_bytes) in self.at_ms.into_iter().zip(times).zip(sizes) {
-            at_ms = at_ms.checked_add(difference).ok_or_else(|| LineError::Field {
-                field: "at_ms",
-                expected: "differences that stay within 64 bits",
-                found: difference.to_string(),
-            })?;
+            at_ms = shifted("at_ms", at_ms, difference)?;
             requests.push(Request { at_ms, response_time_us, response_bytes });
         }
         Ok(Requests {

@@ -77,6 +77,31 @@ fn zstd_and_gzip_in_members_read_the_same() {
 }
 
 #[test]
+fn a_replayed_batch_is_another_test_at_another_time() {
+    let bytes = lines(&[
+        HEADER,
+        GROUP,
+        r#"{"users":{"at_ms":6000,"total":5,"by_class":{}}}"#,
+        r#"{"event":{"at_ms":6001,"kind":"test_start","detail":{}}}"#,
+        r#"{"exception":{"at_ms":6002,"count":2,"message":"boom","traceback":""}}"#,
+        r#"{"end":{"records":4,"requests":3}}"#,
+    ]);
+    let mut reader = Reader::open(&bytes, LIMIT).unwrap().replayed_as("checkout@old".into(), 60_000).unwrap();
+    let Header { test, run, run_started_ms, from_ms, to_ms, .. } = reader.header().clone();
+    assert_eq!((test.as_str(), run.as_str()), ("checkout@old", "r1"));
+    assert_eq!((run_started_ms, from_ms, to_ms), (61_000, 65_000, 75_000));
+    let times = |record: Record| match record {
+        Record::Requests(group) => group.requests.iter().map(|request| request.at_ms).collect(),
+        Record::Users(users) => vec![users.at_ms],
+        Record::Event(event) => vec![event.at_ms],
+        Record::Exception(exception) => vec![exception.at_ms],
+    };
+    let times: Vec<_> = reader.by_ref().flat_map(|record| times(record.unwrap())).collect();
+    assert_eq!(times, [64_995, 64_995, 65_007, 66_000, 66_001, 66_002]);
+    assert!(Reader::open(&bytes, LIMIT).unwrap().replayed_as("x".into(), i64::MAX).is_err());
+}
+
+#[test]
 fn unknown_kinds_and_fields_are_skipped_and_counted() {
     let header = HEADER.replace(r#""version":1"#, r#""version":1,"colour":"red""#);
     let bytes = lines(&[
