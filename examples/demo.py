@@ -37,6 +37,8 @@ TEST = "shop"
 NAMESPACE = "Locust"
 RETRY_WAITS = (1.0, 2.0)
 """Seconds before Lambda's retries, which wait one and two minutes on AWS."""
+END_SECONDS = 15
+"""How long Locust may take to hand in its last results when the demo is stopped."""
 DRAIN_SECONDS = 60
 """How long the relay may take for what is left when Locust has ended."""
 GRACE_SECONDS = 60
@@ -199,14 +201,24 @@ def run(
         subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT) as locust,
     ):
         limit = time.monotonic() + options.run_time + GRACE_SECONDS
-        while True:
-            try:
-                return locust.wait(timeout=1)
-            except subprocess.TimeoutExpired:
-                progress.show()
-            if time.monotonic() > limit:
-                locust.kill()
-                raise TimeoutError(f"Locust did not end within {GRACE_SECONDS} s after the run's time")
+        try:
+            while time.monotonic() < limit:
+                try:
+                    return locust.wait(timeout=1)
+                except subprocess.TimeoutExpired:
+                    progress.show()
+            raise TimeoutError(f"Locust did not end within {GRACE_SECONDS} s after the run's time")
+        finally:
+            end(locust)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Lets a process end in its own way, but not for ever."""
+    process.terminate()
+    try:
+        process.wait(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 class Progress:
