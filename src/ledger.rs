@@ -314,31 +314,32 @@ impl<S: LedgerStore> Claim<'_, S> {
     }
 
     async fn write(&self, change: impl FnOnce(&mut Entry) + Send) -> Result<(), CheckpointError> {
-        let (mut entry, tag) = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (mut entry, mut tag) = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
         entry.lease_until_ms = (self.clock)() + millis(self.lease);
         change(&mut entry);
         let failed = |error: StoreError| CheckpointError(format!("ledger entry {}: {error}", self.key));
         let body = json(&entry);
-        let tag = match self
-            .store
-            .write(&self.bucket, &self.key, body.clone(), Some(&tag))
-            .await
-            .map_err(failed)?
-        {
-            Written::Yes(tag) => tag,
-            Written::Conflict => match self.store.read(&self.bucket, &self.key).await.map_err(failed)? {
-                // Our own write: it was carried out, its answer was lost, and the repetition met it.
-                Some((found, tag)) if found == body => tag,
-                _ => {
-                    return Err(CheckpointError(format!(
-                        "ledger entry {}: taken over by another attempt",
-                        self.key
-                    )));
-                }
-            },
-        };
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = (entry, tag);
-        Ok(())
+        for _ in 0..MAX_RACES {
+            let written = self.store.write(&self.bucket, &self.key, body.clone(), Some(&tag));
+            if let Written::Yes(tag) = written.await.map_err(failed)? {
+                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = (entry, tag);
+                return Ok(());
+            }
+            // Perhaps it met an earlier write of our own: one that was repeated, or given up, after it had been sent.
+            let Some((found, current)) = self.store.read(&self.bucket, &self.key).await.map_err(failed)?
+            else {
+                break;
+            };
+            if found == body {
+                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = (entry, current);
+                return Ok(());
+            }
+            match serde_json::from_slice::<Entry>(&found) {
+                Ok(found) if found.owner == entry.owner => tag = current,
+                _ => break,
+            }
+        }
+        Err(CheckpointError(format!("ledger entry {}: taken over by another attempt", self.key)))
     }
 }
 

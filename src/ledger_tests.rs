@@ -12,6 +12,8 @@ struct Memory {
     objects: Mutex<BTreeMap<String, (Vec<u8>, u64)>>,
     /// A write that was carried out is answered as if its repetition had met it.
     lose_answer: Mutex<bool>,
+    /// A write that was carried out is never answered.
+    hang: Mutex<bool>,
 }
 
 impl LedgerStore for Memory {
@@ -27,13 +29,19 @@ impl LedgerStore for Memory {
         body: Vec<u8>,
         expected: Option<&ETag>,
     ) -> Result<Written, StoreError> {
-        let mut objects = self.objects.lock().unwrap();
-        let version = objects.get(key).map(|(_, version)| *version);
-        if version.map(|version| version.to_string()) != expected.map(|tag| tag.0.clone()) {
-            return Ok(Written::Conflict);
+        let version = {
+            let mut objects = self.objects.lock().unwrap();
+            let version = objects.get(key).map(|(_, version)| *version);
+            if version.map(|version| version.to_string()) != expected.map(|tag| tag.0.clone()) {
+                return Ok(Written::Conflict);
+            }
+            let version = version.unwrap_or_default() + 1;
+            objects.insert(key.to_owned(), (body, version));
+            version
+        };
+        if std::mem::take(&mut *self.hang.lock().unwrap()) {
+            std::future::pending::<()>().await;
         }
-        let version = version.unwrap_or_default() + 1;
-        objects.insert(key.to_owned(), (body, version));
         let lost = std::mem::take(&mut *self.lose_answer.lock().unwrap());
         Ok(if lost { Written::Conflict } else { Written::Yes(ETag(version.to_string())) })
     }
@@ -182,6 +190,18 @@ async fn a_lost_answer_is_no_conflict() {
     *world.store.lose_answer.lock().unwrap() = true;
     first.complete().await.unwrap();
     assert_eq!(claim(&world.store, clock, &world.intent("b")).await.unwrap().to_string(), "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_was_given_up_is_no_conflict() {
+    let world = World::new();
+    let clock = &world.clock();
+    let (first, _) = yours!(claim(&world.store, clock, &world.intent("a")));
+    *world.store.hang.lock().unwrap() = true;
+    let given_up = tokio::time::timeout(LEASE, first.save(&progress([4], []))).await;
+    assert!(given_up.is_err());
+    first.save(&progress([4, 5], [])).await.unwrap();
+    first.complete().await.unwrap();
 }
 
 #[tokio::test]
