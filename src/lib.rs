@@ -12,6 +12,7 @@
 //! - [`ledger`]: which batches were delivered, and by whom they are being delivered.
 //! - [`replay`]: archived batches, published again under another name at another time.
 //! - [`relay`](mod@relay): all of it, for each object of an event.
+//! - [`telemetry`]: the relay's own health, as lines of the embedded metric format.
 //! - [`aws`]: the services behind the traits of the others; the only place that sends requests.
 //! - [`config`]: the settings, from `RELAY_*` variables.
 //! - [`error`]: why an invocation failed, under stable names.
@@ -27,3 +28,4 @@ pub mod notification;
 pub mod plan;
 pub mod relay;
 pub mod replay;
+pub mod telemetry;

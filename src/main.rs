@@ -38,6 +38,7 @@ async fn run() -> Result<(), Error> {
         logs: CloudWatchLogs::new(&environment),
         clock: now_ms,
         random: fastrand::f64,
+        print: |line| println!("{line}"),
     };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
         let left = Duration::from_millis(event.context.deadline.saturating_sub(now_ms().unsigned_abs()));

@@ -15,6 +15,7 @@ use crate::ledger::{self, Answer, Begun, Intent, LedgerStore};
 use crate::notification::{self, Notification, ObjectRef};
 use crate::plan::{Plan, PlanError, plan};
 use crate::replay::{self, Lane};
+use crate::telemetry;
 
 /// Fetches batches.
 pub trait ObjectStore: Sync {
@@ -39,6 +40,8 @@ pub struct Relay<S, M, L> {
     pub clock: fn() -> i64,
     /// Numbers from 0 to 1.
     pub random: fn() -> f64,
+    /// Takes a line of [`telemetry`].
+    pub print: fn(&str),
 }
 
 /// One invocation.
@@ -127,6 +130,7 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
             if let Err(cause) = self.relay_one(object, invocation).await {
                 let (kind, temporary) = (cause.kind(), cause.is_temporary());
                 error!(%object, kind, temporary, error = %cause, "batch not relayed");
+                (self.print)(&telemetry::failed(temporary, (self.clock)()));
                 errors.push(ObjectError { object: object.clone(), cause });
             }
         }
@@ -154,17 +158,23 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
         let batch = Batch { object, bytes: &bytes, header: &header, lane: &lane, replay, now_ms };
         let relayed = self.publish(&batch, invocation).await?;
         let Header { test, run, source, seq, .. } = &header;
+        let live = lane == Lane::Live;
         let lane = lane.name();
+        let now_ms = (self.clock)();
         match relayed {
             Relayed::Published(plan, report, attempt) => {
-                let lag_ms = (self.clock)() - header.to_ms;
+                let lag_ms = live.then(|| now_ms.saturating_sub(header.to_ms));
+                (self.print)(&telemetry::relayed(&plan, &report, lag_ms, now_ms));
                 let (metric_calls, log_calls) = (plan.metric_calls.len(), plan.log_calls.len());
                 let Report { attempts, throttled, maybe_repeated, rejected_log_events } = report;
                 info!(%object, lane, test, run, source, seq, attempt, requests = plan.requests, skipped_records = plan.skipped_records,
                     metric_calls, log_calls, attempts, throttled, maybe_repeated, rejected_log_events, lag_ms, "batch relayed");
             }
-            Relayed::Duplicate => info!(%object, lane, test, run, source, seq,
-                "batch was relayed before: skipped. To publish it again, copy it to replays/<a new name>/<test>/<run>/<source>/"),
+            Relayed::Duplicate => {
+                (self.print)(&telemetry::skipped(now_ms));
+                info!(%object, lane, test, run, source, seq,
+                    "batch was relayed before: skipped. To publish it again, copy it to replays/<a new name>/<test>/<run>/<source>/");
+            }
         }
         Ok(())
     }

@@ -101,6 +101,7 @@ impl World {
             logs: self,
             clock: || NOW_MS,
             random: || 0.0,
+            print: |_| (),
         }
     }
 
