@@ -171,6 +171,7 @@ def test_the_function_may_do_what_it_needs_and_nothing_else(translated: dict[str
             ("logs:PutLogEvents", arn("LogGroup")),
             ("logs:PutLogEvents", arn("FunctionLogGroup")),
             ("s3:GetObject", {"Fn::Sub": "${Bucket.Arn}/batches/*"}),
+            ("s3:GetObject", {"Fn::Sub": "${Bucket.Arn}/replays/*"}),
             ("s3:GetObject", {"Fn::Sub": "${Bucket.Arn}/ledger/*"}),
             ("s3:PutObject", {"Fn::Sub": "${Bucket.Arn}/ledger/*"}),
             ("sqs:SendMessage", arn("OnFailureQueue")),
@@ -194,9 +195,11 @@ def test_load_generators_may_only_put_batches(translated: dict[str, Any]) -> Non
 
 
 def test_the_function_cannot_trigger_itself(translated: dict[str, Any]) -> None:
-    (trigger,) = properties(translated, "Bucket")["NotificationConfiguration"]["LambdaConfigurations"]
-    (rule,) = trigger["Filter"]["S3Key"]["Rules"]
-    assert rule == {"Name": "prefix", "Value": "batches/"}
+    triggers = properties(translated, "Bucket")["NotificationConfiguration"]["LambdaConfigurations"]
+    rules = [rule for trigger in triggers for rule in trigger["Filter"]["S3Key"]["Rules"]]
+    assert [rule["Name"] for rule in rules] == ["prefix", "prefix"]
+    prefixes = {rule["Value"] for rule in rules}
+    assert prefixes == {"batches/", "replays/"}
     written = [
         resource["Fn::Sub"].removeprefix("${Bucket.Arn}/")
         for statement in statements(translated, "RelayRole").values()
@@ -204,7 +207,7 @@ def test_the_function_cannot_trigger_itself(translated: dict[str, Any]) -> None:
         for resource in as_list(statement["Resource"])
     ]
     assert written
-    assert not [prefix for prefix in written if prefix.startswith((rule["Value"], "*"))]
+    assert not [prefix for prefix in written if prefix.startswith((*prefixes, "*"))]
 
 
 # -- Nothing is lost, nothing is open --------------------------------------------------------------
@@ -231,10 +234,11 @@ def test_only_tls_is_spoken(translated: dict[str, Any], policy: str) -> None:
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_lifecycle_covers_batches_ledger_and_incomplete_uploads(translated: dict[str, Any]) -> None:
+def test_lifecycle_covers_batches_replays_ledger_and_incomplete_uploads(translated: dict[str, Any]) -> None:
     rules = {rule["Id"]: rule for rule in properties(translated, "Bucket")["LifecycleConfiguration"]["Rules"]}
     assert rules["batches"]["Prefix"] == "batches/"
     assert rules["batches"]["ExpirationInDays"]["Fn::If"][0] == "BatchesExpire"
+    assert (rules["replays"]["Prefix"], rules["replays"]["ExpirationInDays"]) == ("replays/", 15)
     assert (rules["ledger"]["Prefix"], rules["ledger"]["ExpirationInDays"]) == ("ledger/", 15)
     assert "Prefix" not in rules["incomplete-uploads"]
 
