@@ -8,6 +8,9 @@ USAGE = """\
 usage: python -m locust_hook <command> [options]
 
   run <any locust options>   run Locust with the hook attached, without a change to the locustfile
+  redrive --queue URL | --keys KEY ...
+                             have batches that could not be published delivered again (redrive --help)
+  replay SOURCE --name NAME  publish archived runs again, at another time (replay --help)
 """
 
 
@@ -27,6 +30,14 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["run", *rest]:
             run(rest)
+        case ["redrive", *rest]:
+            from .redrive import main as redrive
+
+            sys.exit(redrive(rest))
+        case ["replay", *rest]:
+            from .replay import main as replay
+
+            sys.exit(replay(rest))
         case ["-h" | "--help"]:
             print(USAGE)  # noqa: T201
         case _:
