@@ -160,8 +160,8 @@ class Target:
         if (found := self.anchor(run)) != shift_ms:
             raise ReplayError(
                 f"run {run.run}: somebody else began the replay {self.name!r} at this moment, with times "
-                f"moved by {found} ms and not {shift_ms} ms: run the same command again to join it, or choose "
-                "another --name"
+                f"moved by {found} ms and not {shift_ms} ms: run the same command again to join it, or "
+                "choose another --name"
             )
 
     def bring(self, source: Archive, item: Item) -> None:
@@ -247,8 +247,8 @@ def prepare(target: Target, runs: list[Run], when: When, now_ms: int, pool: Thre
         if found not in (None, shift_ms):
             raise ReplayError(
                 f"the replay {target.name!r} of run {run.items.run} of test {run.items.test!r} was begun "
-                f"with the times {run.span.later(found or 0)}, found {run.span.later(shift_ms)} asked for: what "
-                "is published cannot be moved, choose another --name"
+                f"with the times {run.span.later(found or 0)}, found {run.span.later(shift_ms)} asked for: "
+                "what is published cannot be moved, choose another --name"
             )
     there = set().union(*pool.map(lambda run: target.there(run.items), runs))
     missing = [item for run in runs for item in run.items.items if target.key(item) not in there]
@@ -296,8 +296,8 @@ def describe(replay: Replay, now_ms: int) -> list[str]:
     price = replay_plan.cost(replay.missing)
     lines.append(
         f"costs about ${price.total:.2f}: copies ${price.copies:.3f}, the relay ${price.relay:.3f}, "
-        f"CloudWatch calls ${price.calls:.3f}; besides, each custom metric $0.30 a month, metered by the hour, and log "
-        f"events $0.50 a GB ({replay_plan.PRICES_OF})"
+        f"CloudWatch calls ${price.calls:.3f}; besides, each custom metric $0.30 a month, metered by the "
+        f"hour, and log events $0.50 a GB ({replay_plan.PRICES_OF})"
     )
     return lines
 
