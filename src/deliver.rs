@@ -1,8 +1,8 @@
 //! A plan → CloudWatch, call by call.
 //!
 //! CloudWatch has no token that would make a repeated call harmless, so what was delivered is recorded as it happens:
-//! a call gives its place to the next one only when its success stands in the [`Checkpoint`]. Whatever kills the
-//! process, at most [`MAX_PARALLEL`] calls are in doubt.
+//! a call gives its place to the next one only when its end, good or bad, stands in the [`Checkpoint`]. Whatever kills
+//! the process, at most [`MAX_PARALLEL`] calls are in doubt: the first ones, by number, whose end is not recorded.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -12,17 +12,15 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::plan::{Call, LogCall, MetricCall, Plan};
 
 /// Calls at the same time. CloudWatch takes 500 a second from an account by default, which all functions share.
 pub const MAX_PARALLEL: usize = 8;
 
-/// Attempts for one call within one invocation; with the delays below they take half a minute at the most.
-const MAX_ATTEMPTS: u32 = 8;
-
-/// Delay before the second attempt; each further one waits up to twice as long.
+/// Delay before the second attempt, at most; it doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 
 /// Longest delay between two attempts.
@@ -47,22 +45,37 @@ pub trait Logs: Sync {
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 }
 
-/// Remembers which calls are done.
-pub trait Checkpoint {
-    /// Records the progress of the whole plan.
+/// Remembers how far a delivery has come, and holds the right to go on with it.
+pub trait Checkpoint: Sync {
+    /// Records the progress of the whole plan, and renews the right.
     ///
     /// # Errors
     /// When it cannot be recorded: nothing more may be published then.
     fn save(&self, progress: &Progress) -> impl Future<Output = Result<(), CheckpointError>> + Send;
 
-    /// How long the last record allows to go on without another.
-    fn valid_for(&self) -> Duration;
+    /// When the right is due to be renewed.
+    fn renew_at(&self) -> Instant;
+
+    /// When the right lapses: after that, another attempt may be publishing.
+    fn valid_until(&self) -> Instant;
 }
 
 /// Progress cannot be recorded.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("{0}")]
-pub struct CheckpointError(pub String);
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum CheckpointError {
+    /// Another attempt has the batch.
+    #[error("{0}: taken over by another attempt")]
+    TakenOver(String),
+    /// The record did not answer in time.
+    #[error("no answer before the right to publish lapsed")]
+    Lapsed,
+    /// The record cannot be written now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The record may not be written.
+    #[error("{0}")]
+    Denied(String),
+}
 
 /// Why a call failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -94,16 +107,16 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether another attempt can succeed soon.
+    /// Whether another attempt can succeed soon. (A stream that was just created may take a moment to be there.)
     pub fn is_temporary(self) -> bool {
-        matches!(self, Self::Throttled | Self::Unknown | Self::NotSent)
+        matches!(self, Self::Throttled | Self::Unknown | Self::NotSent | Self::NoStream)
     }
 }
 
 /// What happened in one delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Calls made, unsuccessful ones included.
+    /// Requests sent to publish, unsuccessful ones included.
     pub attempts: u64,
     /// Answers that said "too many calls".
     pub throttled: u64,
@@ -125,45 +138,66 @@ pub struct Outcome {
     pub result: Result<(), DeliveryError>,
 }
 
-/// Which calls of a plan are done, by their number in it.
+/// How far the calls of a plan have come, by their number in it. Every other call is untouched, or under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Calls that are done.
     pub done: BTreeSet<usize>,
+    /// Calls that failed for good in this attempt.
+    #[serde(default)]
+    pub failed: BTreeSet<usize>,
     /// Calls that are not known to be done, but may be.
     pub uncertain: BTreeSet<usize>,
+}
+
+impl Progress {
+    /// The progress that another attempt finds after one that ended without a word: whatever was under way is in
+    /// doubt, and what failed is to be tried again.
+    pub fn after_a_crash(&self, calls: usize) -> Self {
+        let open = (0..calls).filter(|call| !self.done.contains(call) && !self.failed.contains(call));
+        let uncertain = self.uncertain.iter().copied().chain(open.take(MAX_PARALLEL)).collect();
+        Self { done: self.done.clone(), failed: BTreeSet::new(), uncertain }
+    }
+
+    /// The progress that another attempt finds after one that ended in order.
+    pub fn after_a_stop(&self) -> Self {
+        Self { failed: BTreeSet::new(), ..self.clone() }
+    }
 }
 
 /// Why a plan was not delivered whole.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum DeliveryError {
     /// Calls failed.
-    #[error("{failed} of {calls} calls failed, the first with {first}")]
+    #[error("{failed} of {calls} calls failed, one with {example}")]
     Calls {
         /// Calls of the plan.
         calls: usize,
         /// Calls that failed.
         failed: usize,
         /// The first failure.
-        first: CallError,
+        example: CallError,
     },
     /// The invocation's time is nearly over.
-    #[error("out of time with {remaining} of {calls} calls to make: the next attempt goes on from there")]
+    #[error("out of time with {remaining} of {calls} calls to make{}; the next attempt goes on from there",
+        .last.as_ref().map_or_else(String::new, |last| format!(" (the last failure was {last})")))]
     OutOfTime {
         /// Calls of the plan.
         calls: usize,
         /// Calls that are not done.
         remaining: usize,
+        /// The last failure that was hoped to pass.
+        last: Option<CallError>,
     },
     /// Progress cannot be recorded.
-    #[error("progress cannot be recorded: {0}")]
+    #[error("the right to publish was lost: {0}")]
     Checkpoint(#[from] CheckpointError),
 }
 
 /// Delivers the calls of `plan` that are not done yet.
 ///
-/// After `deadline` no attempt is begun, and those under way are given up. `random` gives numbers from 0 to 1, for the
-/// delays between attempts.
+/// Temporary failures are repeated until `deadline`; after it no attempt is begun, and those under way are given up.
+/// `random` gives numbers from 0 to 1, for the delays between attempts.
 pub async fn deliver(
     plan: &Plan,
     progress: Progress,
@@ -181,13 +215,19 @@ pub async fn deliver(
         checkpoint,
         deadline,
         random,
-        saved: tokio::sync::Mutex::new(progress.done.clone()),
+        saved: tokio::sync::Mutex::new(0),
+        stopped: Notify::new(),
         state: Mutex::new(State { progress, ..State::default() }),
     };
+    if Instant::now() >= checkpoint.renew_at() {
+        // It took long to come here: planning a large batch, or a slow answer.
+        delivery.save(&mut *delivery.saved.lock().await).await;
+    }
     let calls = stream::iter(todo).for_each_concurrent(MAX_PARALLEL, |number| delivery.call(number));
     tokio::select! {
         () = calls => {}
         () = delivery.keep_alive() => {}
+        () = delivery.stopped.notified() => {}
     }
     delivery.into_outcome()
 }
@@ -199,127 +239,176 @@ struct Delivery<'a, M, L, C> {
     checkpoint: &'a C,
     deadline: Instant,
     random: &'a (dyn Fn() -> f64 + Sync),
-    /// The calls that stand in the checkpoint; held while it is being written.
-    saved: tokio::sync::Mutex<BTreeSet<usize>>,
+    /// How many changes of the progress stand in the checkpoint; held while it is being written.
+    saved: tokio::sync::Mutex<u64>,
+    /// Rings when the checkpoint is lost: all calls are given up.
+    stopped: Notify,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     progress: Progress,
+    /// How often the progress has changed.
+    changes: u64,
+    /// Calls of which an attempt was begun and has not ended.
+    under_way: BTreeSet<usize>,
     report: Report,
+    out_of_time: bool,
+    /// Failures for good.
     failures: Vec<CallError>,
-    checkpoint_failure: Option<CheckpointError>,
+    /// The last temporary one.
+    last_failure: Option<CallError>,
+    lost: Option<CheckpointError>,
 }
 
 impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
-    /// Makes one call, as often as it takes, and records it.
+    /// Makes one call, as often as it takes, and records how it ended.
     async fn call(&self, number: usize) {
-        if self.state().checkpoint_failure.is_some() {
-            return;
-        }
-        match self.attempts(number).await {
-            Ok(true) => self.record(number).await,
-            Ok(false) => {}
-            Err(error) => self.state().failures.push(error),
+        let end = self.attempts(number).await;
+        let all_done = {
+            let mut state = self.state();
+            match end {
+                None => return,
+                Some(Ok(())) => {
+                    state.progress.done.insert(number);
+                    state.progress.uncertain.remove(&number);
+                }
+                Some(Err(error)) => {
+                    state.progress.failed.insert(number);
+                    state.failures.push(error);
+                }
+            }
+            state.changes += 1;
+            state.progress.done.len() == self.plan.len()
+        };
+        // When the whole plan is delivered, that is recorded in any case, by whoever asked for the delivery.
+        if !all_done {
+            self.record().await;
         }
     }
 
-    /// True when the call is done, false when there was no time left for it.
-    async fn attempts(&self, number: usize) -> Result<bool, CallError> {
+    /// Attempts a call until it is done or fails for good; nothing when there was no time left for it.
+    async fn attempts(&self, number: usize) -> Option<Result<(), CallError>> {
         let mut delay = FIRST_DELAY;
-        let mut repeated = false;
-        let mut attempt = 0;
+        let mut counted = false;
         loop {
-            if Instant::now() >= self.deadline {
-                return Ok(false);
-            }
-            attempt += 1;
             {
                 let mut state = self.state();
-                state.report.attempts += 1;
-                if !repeated && state.progress.uncertain.contains(&number) {
-                    repeated = true;
+                if Instant::now() >= self.deadline {
+                    state.out_of_time = true;
+                }
+                if Instant::now() >= self.checkpoint.valid_until() {
+                    self.lose(&mut state, CheckpointError::Lapsed);
+                }
+                if state.lost.is_some() || state.out_of_time {
+                    return None;
+                }
+                if !counted && state.progress.uncertain.contains(&number) {
+                    counted = true;
                     state.report.maybe_repeated += 1;
                 }
+                state.under_way.insert(number);
             }
             let Ok(result) = timeout_at(self.deadline, self.attempt(number)).await else {
-                self.state().progress.uncertain.insert(number);
-                return Ok(false);
+                // It stays under way: nobody knows how it ends.
+                self.state().out_of_time = true;
+                return None;
             };
-            let Err(error) = result else { return Ok(true) };
-            match error.failure {
-                Failure::Throttled => self.state().report.throttled += 1,
-                Failure::Unknown => {
-                    self.state().progress.uncertain.insert(number);
+            {
+                let mut state = self.state();
+                state.under_way.remove(&number);
+                match result {
+                    Ok(()) => return Some(Ok(())),
+                    Err(error) => {
+                        match error.failure {
+                            Failure::Throttled => state.report.throttled += 1,
+                            Failure::Unknown => {
+                                state.progress.uncertain.insert(number);
+                            }
+                            _ => {}
+                        }
+                        if !error.failure.is_temporary() {
+                            return Some(Err(error));
+                        }
+                        state.last_failure = Some(error);
+                    }
                 }
-                _ => {}
-            }
-            if !error.failure.is_temporary() || attempt == MAX_ATTEMPTS {
-                return Err(error);
             }
             // Full jitter: many relays that were throttled together do not come back together.
-            sleep(delay.mul_f64((self.random)().clamp(0.0, 1.0))).await;
+            let wait = delay.mul_f64((self.random)().clamp(0.0, 1.0));
+            sleep_until(self.deadline.min(Instant::now() + wait)).await;
             delay = (delay * 2).min(MAX_DELAY);
         }
     }
 
     async fn attempt(&self, number: usize) -> Result<(), CallError> {
         match self.plan.call(number) {
-            Call::Metrics(call) => self.metrics.put_metric_data(call).await,
-            Call::Logs(call) => {
-                let rejected = match self.logs.put_log_events(call).await {
-                    Err(error) if error.failure == Failure::NoStream => {
-                        // Creating a stream twice does no harm: no doubt arises from it.
-                        let harmless = |error: CallError| match error.failure {
-                            Failure::Unknown => CallError { failure: Failure::NotSent, ..error },
-                            _ => error,
-                        };
-                        self.logs.create_log_stream(&call.group, &call.stream).await.map_err(harmless)?;
-                        self.logs.put_log_events(call).await?
-                    }
-                    other => other?,
-                };
-                self.state().report.rejected_log_events += rejected;
-                Ok(())
+            Call::Metrics(call) => {
+                self.state().report.attempts += 1;
+                self.metrics.put_metric_data(call).await
             }
+            Call::Logs(call) => match self.put_log_events(call).await {
+                Err(error) if error.failure == Failure::NoStream => {
+                    // Creating a stream twice does no harm: no doubt arises from it.
+                    let harmless = |error: CallError| match error.failure {
+                        Failure::Unknown => CallError { failure: Failure::NotSent, ..error },
+                        _ => error,
+                    };
+                    self.state().report.attempts += 1;
+                    self.logs.create_log_stream(&call.group, &call.stream).await.map_err(harmless)?;
+                    self.put_log_events(call).await
+                }
+                other => other,
+            },
         }
     }
 
-    /// Records a call that is done. Calls that finish while a record is being written go into the next one together.
-    async fn record(&self, number: usize) {
-        {
-            let mut state = self.state();
-            state.progress.done.insert(number);
-            state.progress.uncertain.remove(&number);
-            if state.progress.done.len() == self.plan.len() {
-                // The whole plan is delivered: that is recorded in any case, by whoever asked for the delivery.
-                return;
-            }
-        }
+    async fn put_log_events(&self, call: &LogCall) -> Result<(), CallError> {
+        self.state().report.attempts += 1;
+        let rejected = self.logs.put_log_events(call).await?;
+        self.state().report.rejected_log_events += rejected;
+        Ok(())
+    }
+
+    /// Records the progress. Calls that end while a record is being written go into the next one together.
+    async fn record(&self) {
+        let mine = self.state().changes;
         let mut saved = self.saved.lock().await;
-        if !saved.contains(&number) {
+        if *saved < mine && self.state().lost.is_none() {
             self.save(&mut saved).await;
         }
     }
 
-    async fn save(&self, saved: &mut BTreeSet<usize>) {
-        let progress = self.state().progress.clone();
-        match self.checkpoint.save(&progress).await {
-            Ok(()) => *saved = progress.done,
-            Err(error) => self.state().checkpoint_failure = Some(error),
+    async fn save(&self, saved: &mut u64) {
+        let (progress, changes) = {
+            let state = self.state();
+            (state.progress.clone(), state.changes)
+        };
+        let written = timeout_at(self.checkpoint.valid_until(), self.checkpoint.save(&progress)).await;
+        match written.unwrap_or(Err(CheckpointError::Lapsed)) {
+            Ok(()) => *saved = changes,
+            Err(error) => self.lose(&mut self.state(), error),
         }
     }
 
-    /// Renews the checkpoint long before it lapses; ends when that fails, and with it all calls.
+    /// Renews the right to publish, long before it lapses.
     async fn keep_alive(&self) {
         loop {
-            sleep(self.checkpoint.valid_for() / 2).await;
-            self.save(&mut *self.saved.lock().await).await;
-            if self.state().checkpoint_failure.is_some() {
+            sleep_until(self.checkpoint.renew_at()).await;
+            let mut saved = self.saved.lock().await;
+            if Instant::now() >= self.checkpoint.renew_at() {
+                self.save(&mut saved).await;
+            }
+            if self.state().lost.is_some() {
                 return;
             }
         }
+    }
+
+    fn lose(&self, state: &mut State, error: CheckpointError) {
+        state.lost.get_or_insert(error);
+        self.stopped.notify_one();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -329,13 +418,18 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
 
     fn into_outcome(self) -> Outcome {
         let calls = self.plan.len();
-        let State { progress, report, failures, checkpoint_failure } =
-            self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let State { mut progress, report, failures, lost, under_way, last_failure, .. } = state;
+        // What was given up on the way may still be carried out.
+        progress.uncertain.extend(under_way);
         let (failed, remaining) = (failures.len(), calls - progress.done.len());
-        let result = match (checkpoint_failure, failures.into_iter().next()) {
+        let example = failures.into_iter().next();
+        let result = match (lost, example) {
             (Some(error), _) => Err(error.into()),
-            (None, Some(first)) => Err(DeliveryError::Calls { calls, failed, first }),
-            (None, None) if remaining > 0 => Err(DeliveryError::OutOfTime { calls, remaining }),
+            (None, Some(example)) => Err(DeliveryError::Calls { calls, failed, example }),
+            (None, None) if remaining > 0 => {
+                Err(DeliveryError::OutOfTime { calls, remaining, last: last_failure })
+            }
             (None, None) => Ok(()),
         };
         Outcome { report, progress, result }

@@ -23,11 +23,12 @@ struct Group {
 }
 
 impl Distribution {
-    /// Adds one value.
-    pub fn add(&mut self, value: i64) {
+    /// Adds one value; whether it made a new group.
+    pub fn add(&mut self, value: i64) -> bool {
         let group = self.groups.entry(group_of(value)).or_default();
         group.count += 1;
         group.sum += i128::from(value);
+        group.count == 1
     }
 
     /// Adds all values of another distribution.
@@ -96,7 +97,7 @@ mod tests {
 
     fn of(values: &[i64]) -> Distribution {
         let mut distribution = Distribution::default();
-        values.iter().for_each(|value| distribution.add(*value));
+        values.iter().for_each(|value| _ = distribution.add(*value));
         distribution
     }
 

@@ -3,7 +3,7 @@
 use lambda_runtime::Diagnostic;
 use thiserror::Error;
 
-use crate::deliver::{DeliveryError, Failure};
+use crate::deliver::{CheckpointError, DeliveryError, Failure};
 use crate::ledger::LedgerError;
 use crate::notification::{NotificationError, ObjectRef};
 use crate::plan::PlanError;
@@ -82,9 +82,9 @@ pub enum Cause {
         /// The ledger entry's key.
         key: String,
     },
-    /// The invocation's time was over before it was this object's turn.
-    #[error("out of time before this object was begun")]
-    NotBegun,
+    /// The invocation's time was over before anything was published.
+    #[error("out of time before anything was published")]
+    OutOfTime,
     /// CloudWatch did not take all of it.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
@@ -104,6 +104,12 @@ pub enum FetchError {
         /// The object's size in bytes.
         found: u64,
     },
+    /// It is in an archive from which it has to be restored first.
+    #[error("expected an object that can be read, found one in {0}: restore it, then copy it onto itself")]
+    Archived(String),
+    /// S3 refuses, for a reason that stays.
+    #[error("cannot be fetched: {0}")]
+    Refused(String),
     /// S3 did not answer, or not well.
     #[error("cannot be fetched now: {0}")]
     Unavailable(String),
@@ -115,20 +121,31 @@ impl Cause {
         match self {
             Self::Fetch(FetchError::Missing(_)) => "ObjectMissing",
             Self::Fetch(FetchError::TooLarge { .. }) => "BatchTooLarge",
+            Self::Fetch(FetchError::Archived(_)) => "ObjectArchived",
+            Self::Fetch(FetchError::Refused(_)) => "ObjectRefused",
             Self::Fetch(FetchError::Unavailable(_)) => "ObjectUnavailable",
             Self::Plan(error) | Self::LiveWindow(error) | Self::ReplayWindow(error) => error.kind(),
             Self::ReplayName(_) => "InvalidReplayName",
-            Self::Ledger(LedgerError::Store { .. }) | Self::Delivery(DeliveryError::Checkpoint(_)) => {
-                "LedgerUnavailable"
-            }
+            Self::Ledger(LedgerError::Store { error, .. }) => match error.failure {
+                Failure::Denied | Failure::Rejected => "LedgerDenied",
+                _ => "LedgerUnavailable",
+            },
             Self::Ledger(LedgerError::NotAnEntry { .. }) => "NotALedgerEntry",
             Self::Busy { .. } => "BatchBusy",
             Self::PlanChanged { .. } => "PlanChanged",
-            Self::NotBegun | Self::Delivery(DeliveryError::OutOfTime { .. }) => "OutOfTime",
-            Self::Delivery(DeliveryError::Calls { first, .. }) => match first.failure {
+            Self::OutOfTime => "OutOfTime",
+            Self::Delivery(DeliveryError::Checkpoint(error)) => match error {
+                CheckpointError::TakenOver(_) => "BatchBusy",
+                CheckpointError::Lapsed | CheckpointError::Unavailable(_) => "LedgerUnavailable",
+                CheckpointError::Denied(_) => "LedgerDenied",
+            },
+            Self::Delivery(DeliveryError::OutOfTime { last: None, .. }) => "OutOfTime",
+            Self::Delivery(
+                DeliveryError::OutOfTime { last: Some(failed), .. }
+                | DeliveryError::Calls { example: failed, .. },
+            ) => match failed.failure {
                 Failure::Throttled => "CloudWatchThrottled",
-                Failure::Unknown | Failure::NotSent => "CloudWatchUnavailable",
-                Failure::NoStream => "LogStreamMissing",
+                Failure::Unknown | Failure::NotSent | Failure::NoStream => "CloudWatchUnavailable",
                 Failure::Denied => "CloudWatchDenied",
                 Failure::Rejected => "CloudWatchRejected",
             },
@@ -139,18 +156,19 @@ impl Cause {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Fetch(FetchError::Unavailable(_))
-            | Self::Ledger(LedgerError::Store { .. })
             | Self::Busy { .. }
-            | Self::NotBegun
-            | Self::Delivery(DeliveryError::OutOfTime { .. } | DeliveryError::Checkpoint(_)) => true,
-            Self::Delivery(DeliveryError::Calls { first, .. }) => first.failure.is_temporary(),
+            | Self::OutOfTime
+            | Self::Delivery(DeliveryError::OutOfTime { .. }) => true,
+            Self::Delivery(DeliveryError::Checkpoint(error)) => !matches!(error, CheckpointError::Denied(_)),
+            Self::Ledger(LedgerError::Store { error, .. }) => error.failure.is_temporary(),
             Self::Fetch(_)
             | Self::Plan(_)
             | Self::LiveWindow(_)
             | Self::ReplayWindow(_)
             | Self::ReplayName(_)
-            | Self::Ledger(_)
-            | Self::PlanChanged { .. } => false,
+            | Self::Ledger(LedgerError::NotAnEntry { .. })
+            | Self::PlanChanged { .. }
+            | Self::Delivery(DeliveryError::Calls { .. }) => false,
         }
     }
 }

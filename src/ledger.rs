@@ -6,15 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::batch::Header;
-use crate::deliver::{Checkpoint, CheckpointError, MAX_PARALLEL, Progress};
+use crate::deliver::{Checkpoint, CheckpointError, Failure, Progress};
 
 /// What stands as it is in a part of a key; everything else is percent-encoded, as in the keys of batches.
 const KEY_PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'@').remove(b'-');
@@ -64,6 +65,8 @@ pub enum Written {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{code}: {message}")]
 pub struct StoreError {
+    /// What to do about it.
+    pub failure: Failure,
     /// The service's name of the error, or what happened to the connection.
     pub code: String,
     /// The service's explanation.
@@ -135,7 +138,7 @@ pub struct Intent<'a> {
     pub bucket: &'a str,
     /// The entry's key, from [`key`].
     pub key: &'a str,
-    /// Who asks: different for every attempt.
+    /// Who asks: different for every attempt, also within one invocation.
     pub owner: &'a str,
     /// The object, for people who read the ledger.
     pub object: &'a str,
@@ -196,7 +199,16 @@ pub struct Claim<'a, S> {
     bucket: String,
     key: String,
     lease: Duration,
-    held: Mutex<(Entry, ETag)>,
+    held: Mutex<Held>,
+}
+
+/// The entry as this attempt wrote it last.
+#[derive(Clone)]
+struct Held {
+    entry: Entry,
+    tag: ETag,
+    /// When that write was begun: the lease counts from then, whenever its answer came.
+    since: Instant,
 }
 
 /// Asks for the right to publish a batch.
@@ -223,9 +235,11 @@ pub async fn claim<'a, S: LedgerStore>(
     };
     let mut expected: Option<ETag> = None;
     for _ in 0..MAX_RACES {
+        let asked = Instant::now();
+        entry.lease_until_ms = clock() + millis(intent.lease);
         let written = store.write(bucket, key, json(&entry), expected.as_ref()).await.map_err(failed)?;
         if let Written::Yes(tag) = written {
-            return Ok(yours(store, clock, intent, entry, tag));
+            return Ok(yours(store, clock, intent, entry, tag, asked));
         }
         let Some((body, tag)) = store.read(bucket, key).await.map_err(failed)? else {
             expected = None;
@@ -235,7 +249,7 @@ pub async fn claim<'a, S: LedgerStore>(
             .map_err(|error| LedgerError::NotAnEntry { key: key.to_owned(), found: error.to_string() })?;
         if found.owner == owner && found.state == State::Claimed {
             // Our own write: it was carried out, its answer was lost, and the repetition met it.
-            return Ok(yours(store, clock, intent, found, tag));
+            return Ok(yours(store, clock, intent, found, tag, asked));
         }
         match found.state {
             State::Done => return Ok(Answer::Done),
@@ -244,7 +258,10 @@ pub async fn claim<'a, S: LedgerStore>(
             }
             State::Claimed | State::Open => {}
         }
-        let progress = if found.state == State::Claimed { in_doubt(&found) } else { found.progress.clone() };
+        let progress = match found.state {
+            State::Claimed => found.progress.after_a_crash(found.calls),
+            State::Open | State::Done => found.progress.after_a_stop(),
+        };
         // Before anything was published, this attempt's plan is as good as the other's.
         let plan = if progress == Progress::default() { entry } else { found.clone() };
         entry = Entry {
@@ -261,20 +278,13 @@ pub async fn claim<'a, S: LedgerStore>(
     Ok(Answer::Busy { until_ms: clock() + millis(intent.lease) })
 }
 
-/// The holder died: the calls that it had under way, the first ones not recorded, may have been carried out.
-fn in_doubt(entry: &Entry) -> Progress {
-    let mut progress = entry.progress.clone();
-    let open = (0..entry.calls).filter(|call| !progress.done.contains(call)).take(MAX_PARALLEL);
-    progress.uncertain.extend(open.collect::<Vec<_>>());
-    progress
-}
-
 fn yours<'a, S>(
     store: &'a S,
     clock: Clock<'a>,
     intent: &Intent<'_>,
     entry: Entry,
     tag: ETag,
+    asked: Instant,
 ) -> Answer<'a, S> {
     let begun = Begun {
         progress: entry.progress.clone(),
@@ -283,9 +293,9 @@ fn yours<'a, S>(
         calls: entry.calls,
         attempt: entry.attempt,
     };
+    let held = Mutex::new(Held { entry, tag, since: asked });
     let (bucket, key) = (intent.bucket.to_owned(), intent.key.to_owned());
-    let claim = Claim { store, clock, bucket, key, lease: intent.lease, held: Mutex::new((entry, tag)) };
-    Answer::Yours(claim, begun)
+    Answer::Yours(Claim { store, clock, bucket, key, lease: intent.lease, held }, begun)
 }
 
 impl<S: LedgerStore> Claim<'_, S> {
@@ -314,15 +324,20 @@ impl<S: LedgerStore> Claim<'_, S> {
     }
 
     async fn write(&self, change: impl FnOnce(&mut Entry) + Send) -> Result<(), CheckpointError> {
-        let (mut entry, mut tag) = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        entry.lease_until_ms = (self.clock)() + millis(self.lease);
+        let Held { mut entry, mut tag, .. } = self.held().clone();
+        let named = |what: &dyn std::fmt::Display| format!("ledger entry {}: {what}", self.key);
+        let failed = |error: StoreError| match error.failure {
+            Failure::Denied | Failure::Rejected => CheckpointError::Denied(named(&error)),
+            _ => CheckpointError::Unavailable(named(&error)),
+        };
         change(&mut entry);
-        let failed = |error: StoreError| CheckpointError(format!("ledger entry {}: {error}", self.key));
-        let body = json(&entry);
         for _ in 0..MAX_RACES {
+            let since = Instant::now();
+            entry.lease_until_ms = (self.clock)() + millis(self.lease);
+            let body = json(&entry);
             let written = self.store.write(&self.bucket, &self.key, body.clone(), Some(&tag));
             if let Written::Yes(tag) = written.await.map_err(failed)? {
-                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = (entry, tag);
+                *self.held() = Held { entry, tag, since };
                 return Ok(());
             }
             // Perhaps it met an earlier write of our own: one that was repeated, or given up, after it had been sent.
@@ -331,7 +346,7 @@ impl<S: LedgerStore> Claim<'_, S> {
                 break;
             };
             if found == body {
-                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = (entry, current);
+                *self.held() = Held { entry, tag: current, since };
                 return Ok(());
             }
             match serde_json::from_slice::<Entry>(&found) {
@@ -339,7 +354,12 @@ impl<S: LedgerStore> Claim<'_, S> {
                 _ => break,
             }
         }
-        Err(CheckpointError(format!("ledger entry {}: taken over by another attempt", self.key)))
+        Err(CheckpointError::TakenOver(format!("ledger entry {}", self.key)))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Never held across an await, and no holder panics.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -348,8 +368,22 @@ impl<S: LedgerStore> Checkpoint for Claim<'_, S> {
         self.write(|entry| entry.progress = progress.clone()).await
     }
 
-    fn valid_for(&self) -> Duration {
-        self.lease
+    fn renew_at(&self) -> Instant {
+        self.held().since + self.lease / 2
+    }
+
+    fn valid_until(&self) -> Instant {
+        self.held().since + self.lease
+    }
+}
+
+/// Whether a batch was published whole, as far as the ledger can be read.
+pub async fn is_done(store: &impl LedgerStore, bucket: &str, key: &str) -> bool {
+    match store.read(bucket, key).await {
+        Ok(Some((body, _))) => {
+            serde_json::from_slice::<Entry>(&body).is_ok_and(|entry| entry.state == State::Done)
+        }
+        _ => false,
     }
 }
 

@@ -82,7 +82,12 @@ impl World {
 }
 
 fn progress(done: impl IntoIterator<Item = usize>, uncertain: impl IntoIterator<Item = usize>) -> Progress {
-    Progress { done: done.into_iter().collect(), uncertain: uncertain.into_iter().collect::<BTreeSet<_>>() }
+    let set = |numbers: &mut dyn Iterator<Item = usize>| numbers.collect::<BTreeSet<_>>();
+    Progress {
+        done: set(&mut done.into_iter()),
+        uncertain: set(&mut uncertain.into_iter()),
+        failed: BTreeSet::new(),
+    }
 }
 
 macro_rules! yours {

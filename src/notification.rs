@@ -14,8 +14,6 @@ pub struct ObjectRef {
     pub bucket: String,
     /// The key, decoded.
     pub key: String,
-    /// The version, in a bucket that keeps versions.
-    pub version_id: Option<String>,
 }
 
 impl std::fmt::Display for ObjectRef {
@@ -109,7 +107,6 @@ fn objects(event: &Value, depth: usize) -> Result<Vec<ObjectRef>, NotificationEr
             bucket: text(&detail["bucket"], "detail.bucket", "name")?.to_owned(),
             // EventBridge carries the key as it is, unlike S3's own notification.
             key: text(&detail["object"], "detail.object", "key")?.to_owned(),
-            version_id: detail["object"]["version-id"].as_str().map(str::to_owned),
         }]);
     }
     if event["Type"] == "Notification" && event["Message"].is_string() {
@@ -170,7 +167,6 @@ fn s3_record(record: &Value, at: &str) -> Result<Vec<ObjectRef>, NotificationErr
     Ok(vec![ObjectRef {
         bucket: text(&record["s3"]["bucket"], &format!("{at}.s3.bucket"), "name")?.to_owned(),
         key,
-        version_id: object["versionId"].as_str().map(str::to_owned),
     }])
 }
 
@@ -211,7 +207,7 @@ mod tests {
     use super::*;
 
     fn object(bucket: &str, key: &str) -> ObjectRef {
-        ObjectRef { bucket: bucket.into(), key: key.into(), version_id: None }
+        ObjectRef { bucket: bucket.into(), key: key.into() }
     }
 
     fn s3(key: &str) -> Value {
@@ -247,7 +243,7 @@ mod tests {
         let mut removed = event["Records"][0].clone();
         removed["eventName"] = "ObjectRemoved:Delete".into();
         event["Records"].as_array_mut().unwrap().extend([removed, second]);
-        let two = ObjectRef { version_id: Some("v7".into()), ..object("stats", "two") };
+        let two = object("stats", "two");
         assert_eq!(parse(&event), Ok(Notification::Whole(vec![object("stats", "one"), two])));
     }
 

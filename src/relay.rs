@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::batch::{Header, Reader};
 use crate::config::Config;
-use crate::deliver::{Logs, Metrics, Progress, Report, deliver};
+use crate::deliver::{DeliveryError, Logs, Metrics, Outcome, Progress, Report, deliver};
 use crate::error::{Cause, FetchError, ObjectError, RelayError};
 use crate::ledger::{self, Answer, Begun, Intent, LedgerStore};
 use crate::notification::{self, Notification, ObjectRef};
@@ -47,10 +47,12 @@ pub struct Relay<S, M, L> {
 /// One invocation.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// Who this is in the ledger: different for every attempt.
-    pub owner: String,
-    /// When work must be over.
+    /// Its id; Lambda repeats an event under the same one.
+    pub request_id: String,
+    /// When publishing must be over.
     pub deadline: Instant,
+    /// When recording how far it came must be over, too.
+    pub end: Instant,
 }
 
 /// One object, fetched.
@@ -127,7 +129,8 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
     async fn relay_all(&self, objects: &[ObjectRef], invocation: &Invocation) -> Vec<ObjectError> {
         let mut errors = Vec::new();
         for object in objects {
-            if let Err(cause) = self.relay_one(object, invocation).await {
+            // Boxed: a future that holds all stages at once is deeper than the compiler likes.
+            if let Err(cause) = Box::pin(self.relay_one(object, invocation)).await {
                 let (kind, temporary) = (cause.kind(), cause.is_temporary());
                 error!(%object, kind, temporary, error = %cause, "batch not relayed");
                 (self.print)(&telemetry::failed(temporary, (self.clock)()));
@@ -138,11 +141,9 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
     }
 
     async fn relay_one(&self, object: &ObjectRef, invocation: &Invocation) -> Result<(), Cause> {
-        if Instant::now() >= invocation.deadline {
-            return Err(Cause::NotBegun);
-        }
         let lane = Lane::of(&object.key)?;
-        let bytes = self.store.get(object, self.config.max_batch_bytes).await?;
+        let bytes =
+            in_time(invocation.deadline, self.store.get(object, self.config.max_batch_bytes)).await??;
         let header =
             Reader::open(&bytes, self.config.max_batch_bytes).map_err(PlanError::from)?.header().clone();
         let now_ms = (self.clock)();
@@ -150,29 +151,18 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
             Lane::Live => None,
             Lane::Replay(name) => {
                 let prefix = &self.config.ledger_prefix;
-                let shift =
-                    replay::shift_ms(&self.store, &object.bucket, prefix, name, &header, now_ms).await?;
-                Some((replay::test_name(&header.test, name), shift))
+                let shift = replay::shift_ms(&self.store, &object.bucket, prefix, name, &header, now_ms);
+                let shift_ms = in_time(invocation.deadline, shift).await??;
+                Some((replay::test_name(&header.test, name), shift_ms))
             }
         };
         let batch = Batch { object, bytes: &bytes, header: &header, lane: &lane, replay, now_ms };
-        let relayed = self.publish(&batch, invocation).await?;
-        let Header { test, run, source, seq, .. } = &header;
-        let live = lane == Lane::Live;
-        let lane = lane.name();
-        let now_ms = (self.clock)();
-        match relayed {
-            Relayed::Published(plan, report, attempt) => {
-                let lag_ms = live.then(|| now_ms.saturating_sub(header.to_ms));
-                (self.print)(&telemetry::relayed(&plan, &report, lag_ms, now_ms));
-                let (metric_calls, log_calls) = (plan.metric_calls.len(), plan.log_calls.len());
-                let Report { attempts, throttled, maybe_repeated, rejected_log_events } = report;
-                info!(%object, lane, test, run, source, seq, attempt, requests = plan.requests, skipped_records = plan.skipped_records,
-                    metric_calls, log_calls, attempts, throttled, maybe_repeated, rejected_log_events, lag_ms, "batch relayed");
-            }
+        match Box::pin(self.publish(&batch, invocation)).await? {
+            Relayed::Published(plan, report, attempt) => self.tell_published(&batch, &plan, &report, attempt),
             Relayed::Duplicate => {
-                (self.print)(&telemetry::skipped(now_ms));
-                info!(%object, lane, test, run, source, seq,
+                (self.print)(&telemetry::skipped((self.clock)()));
+                let Header { test, run, source, seq, .. } = &header;
+                info!(%object, lane = lane.name(), test, run, source, seq,
                     "batch was relayed before: skipped. To publish it again, copy it to replays/<a new name>/<test>/<run>/<source>/");
             }
         }
@@ -180,78 +170,119 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
     }
 
     async fn publish(&self, batch: &Batch<'_>, invocation: &Invocation) -> Result<Relayed, Cause> {
-        let object = batch.object;
-        let mut plan = batch.plan(&self.config)?;
+        let (object, deadline) = (batch.object, invocation.deadline);
         let key = ledger::key(&self.config.ledger_prefix, batch.lane.name(), batch.header);
-        let mut fingerprint = plan.fingerprint();
+        let plan = match batch.plan(&self.config) {
+            Ok(plan) => plan,
+            // What can no longer be published may have been, in time: then nothing is wrong.
+            Err(error) => {
+                let done = in_time(deadline, ledger::is_done(&self.store, &object.bucket, &key)).await?;
+                return if done { Ok(Relayed::Duplicate) } else { Err(error) };
+            }
+        };
+        let fingerprint = plan.fingerprint();
+        // Lambda repeats an event under its request id, and an event may name a batch twice: the nonce tells the
+        // attempts apart.
+        let nonce = ((self.random)() * (1_u64 << 53) as f64) as u64;
         let intent = Intent {
             bucket: &object.bucket,
             key: &key,
-            owner: &invocation.owner,
+            owner: &format!("{}/{nonce:014x}", invocation.request_id),
             object: &object.to_string(),
             fingerprint: &fingerprint,
             settings: &self.plan_settings,
             calls: plan.len(),
             lease: self.config.lease,
         };
-        let (claim, begun) = match ledger::claim(&self.store, &self.clock, &intent).await? {
-            Answer::Done => return Ok(Relayed::Duplicate),
-            Answer::Busy { until_ms } => return Err(Cause::Busy { until_ms }),
-            Answer::Yours(claim, begun) => (claim, begun),
+        let (claim, begun) =
+            match in_time(deadline, ledger::claim(&self.store, &self.clock, &intent)).await?? {
+                Answer::Done => return Ok(Relayed::Duplicate),
+                Answer::Busy { until_ms } => return Err(Cause::Busy { until_ms }),
+                Answer::Yours(claim, begun) => (claim, begun),
+            };
+        let plan = match self.plan_as_begun(batch, plan, &fingerprint, &begun, &key) {
+            Ok(plan) => plan,
+            Err(cause) => {
+                self.release(claim, &begun.progress, invocation).await;
+                return Err(cause);
+            }
         };
-        if begun.fingerprint != fingerprint
-            && let Some(as_begun) = self.plan_as_begun(batch, &begun)?
-        {
-            plan = as_begun;
-            fingerprint = plan.fingerprint();
-        }
-        if begun.fingerprint != fingerprint {
-            let (done, calls) = (begun.progress.done.len(), begun.calls);
-            self.release(claim, &begun.progress).await;
-            return Err(Cause::PlanChanged {
-                begun: begun.fingerprint,
-                done,
-                calls,
-                found: fingerprint,
-                key,
-            });
-        }
-        let outcome = deliver(
-            &plan,
-            begun.progress,
-            &self.metrics,
-            &self.logs,
-            &claim,
-            invocation.deadline,
-            &self.random,
-        )
-        .await;
-        match outcome.result {
-            Ok(()) => claim.complete().await.map_err(|error| Cause::Delivery(error.into()))?,
+        let Outcome { report, progress, result } =
+            deliver(&plan, begun.progress, &self.metrics, &self.logs, &claim, deadline, &self.random).await;
+        let result = match result {
+            Ok(()) => {
+                let completed = in_time(invocation.end, claim.complete()).await?;
+                completed.map_err(|error| DeliveryError::Checkpoint(error).into())
+            }
             Err(error) => {
-                let Report { attempts, throttled, maybe_repeated, .. } = outcome.report;
-                let done = outcome.progress.done.len();
-                warn!(%object, done, calls = plan.len(), attempts, throttled, maybe_repeated, "delivery stopped");
-                self.release(claim, &outcome.progress).await;
-                return Err(error.into());
+                self.release(claim, &progress, invocation).await;
+                Err(error.into())
+            }
+        };
+        if let Err(cause) = result {
+            let Report { attempts, throttled, maybe_repeated, rejected_log_events } = report;
+            (self.print)(&telemetry::stopped(&report, (self.clock)()));
+            warn!(%object, done = progress.done.len(), uncertain = progress.uncertain.len(), calls = plan.len(), attempts,
+                throttled, maybe_repeated, rejected_log_events, "delivery stopped");
+            return Err(cause);
+        }
+        Ok(Relayed::Published(plan, report, begun.attempt))
+    }
+
+    /// The plan to deliver: an earlier attempt's, if one has begun, made again under the settings that it began with.
+    fn plan_as_begun(
+        &self,
+        batch: &Batch<'_>,
+        plan: Plan,
+        fingerprint: &str,
+        begun: &Begun,
+        key: &str,
+    ) -> Result<Plan, Cause> {
+        if begun.fingerprint == fingerprint {
+            return Ok(plan);
+        }
+        let mut found = fingerprint.to_owned();
+        if let Ok(config) = Config::read(|name| begun.settings.get(name).cloned()) {
+            info!(
+                "the settings have changed since an earlier attempt: finishing with those that it began with"
+            );
+            let plan = batch.plan(&config)?;
+            found = plan.fingerprint();
+            if begun.fingerprint == found {
+                return Ok(plan);
             }
         }
-        Ok(Relayed::Published(plan, outcome.report, begun.attempt))
+        let (done, calls) = (begun.progress.done.len(), begun.calls);
+        Err(Cause::PlanChanged { begun: begun.fingerprint.clone(), done, calls, found, key: key.to_owned() })
     }
 
-    /// The plan under the settings that it was begun with; none when this version cannot read those any more.
-    fn plan_as_begun(&self, batch: &Batch<'_>, begun: &Begun) -> Result<Option<Plan>, Cause> {
-        let Ok(config) = Config::read(|name| begun.settings.get(name).cloned()) else { return Ok(None) };
-        info!("the settings have changed since an earlier attempt: finishing with those that it began with");
-        batch.plan(&config).map(Some)
-    }
-
-    async fn release(&self, claim: ledger::Claim<'_, S>, progress: &Progress) {
-        if let Err(error) = claim.release(progress).await {
-            // Nobody is misled: the next attempt waits for the end of the lease and doubts what is not recorded.
-            warn!(%error, "the batch could not be released");
+    async fn release(&self, claim: ledger::Claim<'_, S>, progress: &Progress, invocation: &Invocation) {
+        let released = in_time(invocation.end, claim.release(progress)).await;
+        // Otherwise nobody is misled: the next attempt waits for the end of the lease and doubts what is not recorded.
+        match released {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the batch could not be released"),
+            Err(_) => warn!("there was no time to release the batch"),
         }
     }
+
+    fn tell_published(&self, batch: &Batch<'_>, plan: &Plan, report: &Report, attempt: u32) {
+        let now_ms = (self.clock)();
+        let live = *batch.lane == Lane::Live;
+        let lag_ms = live.then(|| now_ms.saturating_sub(batch.header.to_ms));
+        (self.print)(&telemetry::relayed(plan, report, lag_ms, now_ms));
+        let Header { test, run, source, seq, .. } = batch.header;
+        let Plan { requests, skipped_records, metric_calls, log_calls } = plan;
+        let Report { attempts, throttled, maybe_repeated, rejected_log_events } = report;
+        info!(object = %batch.object, lane = batch.lane.name(), test, run, source, seq, attempt, requests, skipped_records,
+            metric_calls = metric_calls.len(), log_calls = log_calls.len(), attempts, throttled, maybe_repeated,
+            rejected_log_events, lag_ms, "batch relayed");
+    }
+}
+
+/// Waits for something until a time.
+async fn in_time<T>(end: Instant, work: impl Future<Output = T>) -> Result<T, Cause> {
+    timeout_at(end, work).await.map_err(|_| Cause::OutOfTime)
 }
 
 #[cfg(test)]

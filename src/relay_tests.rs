@@ -121,8 +121,9 @@ impl World {
     }
 }
 
-fn invocation(owner: &str) -> Invocation {
-    Invocation { owner: owner.into(), deadline: Instant::now() + Duration::from_secs(60) }
+fn invocation(request_id: &str) -> Invocation {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    Invocation { request_id: request_id.into(), deadline, end: deadline + Duration::from_secs(5) }
 }
 
 fn batch(seq: u64, requests: usize) -> Vec<u8> {
@@ -271,7 +272,7 @@ async fn a_batch_that_somebody_else_publishes_is_left_to_them() {
 async fn an_object_is_not_begun_without_time() {
     let world = World::default();
     world.put("one", batch(0, 7));
-    let late = Invocation { owner: "a".into(), deadline: Instant::now() };
+    let late = Invocation { deadline: Instant::now(), ..invocation("a") };
     let error = world.relay(&[]).handle(&event(&["one"]), &late).await.unwrap_err();
     assert_eq!(error.kind(), "OutOfTime");
 }

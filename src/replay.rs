@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::batch::Header;
-use crate::ledger::{LIVE, LedgerError, LedgerStore, Written, key_part};
+use crate::deliver::Failure;
+use crate::ledger::{LIVE, LedgerError, LedgerStore, StoreError, Written, key_part};
 
 /// Where batches to replay are put.
 const PREFIX: &str = "replays/";
@@ -105,7 +106,11 @@ pub async fn shift_ms(
     if let Written::Yes(_) = store.write(bucket, &key, body, None).await.map_err(failed)? {
         return Ok(anchor.shift_ms);
     }
-    let body = store.read(bucket, &key).await.map_err(failed)?.map_or_else(Vec::new, |(body, _)| body);
+    let Some((body, _)) = store.read(bucket, &key).await.map_err(failed)? else {
+        // Somebody wrote or deleted it at this very moment: it is there, or missing for good, at the next attempt.
+        let (code, message) = ("ConditionalRequestConflict".into(), "the anchor is changing".into());
+        return Err(failed(StoreError { failure: Failure::NotSent, code, message }));
+    };
     let anchor: Anchor = serde_json::from_slice(&body)
         .map_err(|error| LedgerError::NotAnEntry { key, found: format!("no anchor: {error}") })?;
     Ok(anchor.shift_ms)
@@ -121,7 +126,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::ledger::{ETag, StoreError};
+    use crate::ledger::ETag;
 
     const NOW_MS: i64 = 1_795_256_940_123;
 

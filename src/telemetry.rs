@@ -37,16 +37,24 @@ pub const LOG_EVENTS_REJECTED: SelfMetric = ("LogEventsRejected", "Count");
 
 /// The line for a published batch. `lag_ms` is none for a replay, whose times are not now.
 pub fn relayed(plan: &Plan, report: &Report, lag_ms: Option<i64>, now_ms: i64) -> String {
-    let mut values = vec![
-        (BATCHES_RELAYED, 1.into()),
-        (REQUESTS_RELAYED, plan.requests.into()),
+    let mut values = vec![(BATCHES_RELAYED, 1.into()), (REQUESTS_RELAYED, plan.requests.into())];
+    values.extend(calls(report));
+    values.extend(lag_ms.map(|lag_ms| (LAG, lag_ms.into())));
+    line(&values, now_ms)
+}
+
+/// The line for a delivery that did not come to its end.
+pub fn stopped(report: &Report, now_ms: i64) -> String {
+    line(&calls(report), now_ms)
+}
+
+fn calls(report: &Report) -> [(SelfMetric, Value); 4] {
+    [
         (CALLS, report.attempts.into()),
         (THROTTLES, report.throttled.into()),
         (CALLS_MAYBE_REPEATED, report.maybe_repeated.into()),
         (LOG_EVENTS_REJECTED, report.rejected_log_events.into()),
-    ];
-    values.extend(lag_ms.map(|lag_ms| (LAG, lag_ms.into())));
-    line(&values, now_ms)
+    ]
 }
 
 /// The line for a batch that had been published before.
@@ -119,6 +127,9 @@ mod tests {
             let line: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(line[name], 1, "{text}");
         }
+        let stopped: Value =
+            serde_json::from_str(&stopped(&Report { throttled: 9, ..Report::default() }, 0)).unwrap();
+        assert_eq!((&stopped["Throttles"], &stopped["BatchesRelayed"]), (&json!(9), &Value::Null));
         let replayed = relayed(&Plan::default(), &Report::default(), None, 0);
         assert!(!replayed.contains("Lag"));
     }

@@ -44,7 +44,7 @@ impl Logs for CloudWatchLogs {
             Err(error) => {
                 let no_stream =
                     matches!(error.as_service_error(), Some(PutLogEventsError::ResourceNotFoundException(_)));
-                let error = call_error(error);
+                let error = call_error(&error);
                 Err(if no_stream { CallError { failure: Failure::NoStream, ..error } } else { error })
             }
         }
@@ -55,7 +55,7 @@ impl Logs for CloudWatchLogs {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(CreateLogStreamError::ResourceAlreadyExistsException(_)) => Ok(()),
-                _ => Err(call_error(error)),
+                _ => Err(call_error(&error)),
             },
         }
     }

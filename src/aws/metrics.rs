@@ -27,7 +27,7 @@ impl Metrics for CloudWatch {
     async fn put_metric_data(&self, call: &MetricCall) -> Result<(), CallError> {
         let data = call.data.iter().map(datum).collect();
         let request = self.0.put_metric_data().namespace(call.namespace.as_ref()).set_metric_data(Some(data));
-        request.send().await.map(|_| ()).map_err(call_error)
+        request.send().await.map(|_| ()).map_err(|error| call_error(&error))
     }
 }
 

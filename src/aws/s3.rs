@@ -10,7 +10,8 @@ use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use super::{OBJECT_TIMEOUT, described};
+use super::{OBJECT_TIMEOUT, call_error};
+use crate::deliver::{CallError, Failure};
 use crate::error::FetchError;
 use crate::ledger::{ETag, LedgerStore, StoreError, Written};
 use crate::notification::ObjectRef;
@@ -44,7 +45,7 @@ impl S3 {
 impl ObjectStore for S3 {
     async fn get(&self, object: &ObjectRef, limit: u64) -> Result<Vec<u8>, FetchError> {
         let request = self.0.get_object().bucket(&object.bucket).key(&object.key);
-        let answer = request.set_version_id(object.version_id.clone()).send().await.map_err(fetch_error)?;
+        let answer = request.send().await.map_err(|error| fetch_error(&error))?;
         let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
         let Some(found) = length else {
             return Err(FetchError::Unavailable("the answer has no Content-Length".into()));
@@ -53,7 +54,7 @@ impl ObjectStore for S3 {
             return Err(FetchError::TooLarge { limit, found });
         }
         let body = answer.body.collect().await.map_err(|error| FetchError::Unavailable(error.to_string()))?;
-        Ok(body.to_vec())
+        Ok(body.into_bytes().into())
     }
 }
 
@@ -61,12 +62,13 @@ impl LedgerStore for S3 {
     async fn read(&self, bucket: &str, key: &str) -> Result<Option<(Vec<u8>, ETag)>, StoreError> {
         let answer = match self.0.get_object().bucket(bucket).key(key).send().await {
             Ok(answer) => answer,
-            // Without permission to list the bucket, S3 says 403 of what does not exist.
+            // (Without permission to list the bucket, S3 answers 403 instead, and that is an error here.)
             Err(error) if status(&error) == Some(404) => return Ok(None),
             Err(error) => return Err(store_error(&error)),
         };
         let tag = ETag(answer.e_tag().unwrap_or_default().to_owned());
         let unreadable = |error: aws_sdk_s3::primitives::ByteStreamError| StoreError {
+            failure: Failure::NotSent,
             code: "BodyUnreadable".into(),
             message: error.to_string(),
         };
@@ -109,18 +111,20 @@ fn store_error<E>(error: &SdkError<E, HttpResponse>) -> StoreError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    let (code, message) = described(error);
-    StoreError { code, message }
+    let CallError { failure, code, message } = call_error(error);
+    StoreError { failure, code, message }
 }
 
-fn fetch_error<E>(error: SdkError<E, HttpResponse>) -> FetchError
+fn fetch_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    let (code, message) = described(&error);
+    let CallError { failure, code, message } = call_error(error);
     let text = format!("{code}: {message}");
-    match status(&error) {
-        Some(403 | 404) => FetchError::Missing(text),
-        _ => FetchError::Unavailable(text),
+    match (code.as_str(), status(error)) {
+        ("InvalidObjectState", _) => FetchError::Archived(text),
+        ("AccessDenied", _) | (_, Some(404)) => FetchError::Missing(text),
+        _ if failure.is_temporary() => FetchError::Unavailable(text),
+        _ => FetchError::Refused(text),
     }
 }

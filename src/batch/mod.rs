@@ -19,8 +19,12 @@ pub const FORMAT: &str = "locust-stats-batch";
 /// The version of the format that this relay reads.
 pub const VERSION: u64 = 1;
 
-/// Longest line, in bytes: the hook closes a batch at 4 MiB of columns, and other writers of the format get room.
-pub const MAX_LINE_BYTES: u64 = 64 << 20;
+/// Longest line, in bytes: the hook closes a batch at 4 MiB of columns, and other writers of the format get room. A
+/// line is held in memory as a whole, at up to 15 times its size.
+pub const MAX_LINE_BYTES: u64 = 16 << 20;
+
+/// Longest header, in bytes.
+pub const MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// Longest `test`, `run` or `source`, in bytes: together they must fit into an S3 key of 1,024 bytes.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>

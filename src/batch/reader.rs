@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::decompress::Lines;
 use super::{
-    BatchError, Event, Exception, FORMAT, Header, LineError, MAX_IDENTITY_BYTES, Record, Request, Requests,
-    Users, VERSION,
+    BatchError, Event, Exception, FORMAT, Header, LineError, MAX_HEADER_BYTES, MAX_IDENTITY_BYTES, Record,
+    Request, Requests, Users, VERSION,
 };
 
 /// Reads a batch record by record.
@@ -135,6 +135,9 @@ fn header(line: &[u8]) -> Result<Header, BatchError> {
             text => text,
         },
     };
+    if line.len() > MAX_HEADER_BYTES {
+        return Err(found(line));
+    }
     let value: Value = serde_json::from_slice(line).map_err(|_| found(line))?;
     if value["format"] != FORMAT {
         return Err(found(line));

@@ -124,6 +124,7 @@ fn each_defect_has_its_own_error() {
         (b"{".to_vec(), "NotCompressed", "begins with 7b"),
         (gzip(""), "NotABatch", "line 1: expected the header of a `locust-stats-batch`, found an empty line"),
         (lines(&["hello"]), "NotABatch", "found hello"),
+        (lines(&[&HEADER.replace("checkout", &"x".repeat(70_000))]), "NotABatch", r#"{"format""#),
         (lines(&["[1]"]), "NotABatch", "found [1]"),
         (lines(&[r#"{"format":"other"}"#]), "NotABatch", r#"found {"format":"other"}"#),
         (

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 /// The first line: whose batch this is, and what it covers.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -88,15 +88,21 @@ pub struct Users {
 }
 
 /// Something in the life of the test.
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct Event {
     /// When, milliseconds since 1970.
     pub at_ms: i64,
     /// What, by Locust's name of the event.
     pub kind: String,
-    /// More about it.
-    #[serde(default)]
-    pub detail: Map<String, Value>,
+    /// More about it: JSON as it stands in the batch, which may be of any size.
+    #[serde(default = "null")]
+    pub detail: Box<RawValue>,
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at_ms, &self.kind, self.detail.get()) == (other.at_ms, &other.kind, other.detail.get())
+    }
 }
 
 /// An exception in user code, and how often it was seen in the interval.
@@ -111,4 +117,8 @@ pub struct Exception {
     /// Its traceback.
     #[serde(default)]
     pub traceback: String,
+}
+
+fn null() -> Box<RawValue> {
+    RawValue::NULL.to_owned()
 }

@@ -11,8 +11,12 @@ use crate::distribution::Distribution;
 /// Endpoints that are told apart while a batch is read; only the busiest of them are published by name.
 const MAX_ENDPOINTS_READ: usize = 10_000;
 
-/// Pairs of endpoint and interval in one batch: 500 endpoints in ten seconds are 5,000, at about 1 kB each.
+/// Pairs of endpoint and interval in one batch: 500 endpoints in ten seconds are 5,000, at about 300 bytes each.
 const MAX_INTERVALS: usize = 100_000;
+
+/// Groups of values in one batch, at about 50 bytes each: a million requests to 20 endpoints in ten seconds make half
+/// a million.
+const MAX_GROUPS: usize = 2_000_000;
 
 /// Statuses, or classes of users, that are published by name.
 const MAX_LABELS: usize = 100;
@@ -74,6 +78,7 @@ pub(super) struct Aggregate {
     /// Running users by class and interval.
     pub users_by_class: BTreeMap<String, BTreeMap<i64, Distribution>>,
     intervals: usize,
+    groups: usize,
 }
 
 impl Aggregate {
@@ -86,6 +91,7 @@ impl Aggregate {
             users: BTreeMap::new(),
             users_by_class: BTreeMap::new(),
             intervals: 0,
+            groups: 0,
         }
     }
 
@@ -96,6 +102,11 @@ impl Aggregate {
             Record::Users(users) => self.add_users(users),
             Record::Event(_) | Record::Exception(_) => Ok(()),
         }
+    }
+
+    /// The time, in milliseconds, that something at `at_ms` is published with.
+    pub fn interval_ms(&self, at_ms: i64) -> i64 {
+        self.interval(at_ms).saturating_mul(1000)
     }
 
     fn interval(&self, at_ms: i64) -> i64 {
@@ -125,6 +136,7 @@ impl Aggregate {
         }
         let mut intervals = self.endpoints.remove(&endpoint).unwrap_or_default();
         let mut responses: BTreeMap<i64, u64> = BTreeMap::new();
+        let mut groups = 0;
         for request in &group.requests {
             let at = self.interval(request.at_ms);
             if !intervals.contains_key(&at) {
@@ -134,13 +146,17 @@ impl Aggregate {
             interval.requests += 1;
             interval.failures += failed;
             if let Some(time) = request.response_time_us {
-                interval.response_time.add(time);
+                groups += usize::from(interval.response_time.add(time));
                 interval.longest_us = interval.longest_us.max(Some(time));
             }
             if let Some(size) = request.response_bytes {
-                interval.response_size.add(size);
+                groups += usize::from(interval.response_size.add(size));
             }
             *responses.entry(at).or_default() += 1;
+        }
+        self.groups += groups;
+        if self.groups > MAX_GROUPS {
+            return Err(PlanError::TooManyValues { limit: MAX_GROUPS });
         }
         self.endpoints.insert(endpoint, intervals);
         self.grow(responses.len())?;
@@ -156,14 +172,12 @@ impl Aggregate {
         let at = self.interval(users.at_ms);
         self.users.entry(at).or_default().add(clamped(users.total));
         let mut by_class: BTreeMap<String, u64> = BTreeMap::new();
+        let mut new = 0;
         for (class, count) in users.by_class {
             let known = self.users_by_class.contains_key(&class);
-            let class = if known || self.users_by_class.len() + by_class.len() < MAX_LABELS {
-                class
-            } else {
-                OTHER.to_owned()
-            };
-            let sum = by_class.entry(class).or_default();
+            let room = self.users_by_class.len() + new < MAX_LABELS;
+            new += usize::from(!known && room);
+            let sum = by_class.entry(if known || room { class } else { OTHER.to_owned() }).or_default();
             *sum = sum.saturating_add(count);
         }
         for (class, count) in by_class {

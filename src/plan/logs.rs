@@ -1,11 +1,12 @@
 //! Records → log events → calls of `PutLogEvents`.
 
+use std::borrow::Cow;
 use std::hash::Hasher;
 use std::sync::Arc;
 
 use fnv::FnvHasher;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::aggregate::{Aggregate, Interval};
 use super::limits::{EVENT_OVERHEAD_BYTES, MAX_EVENTS_PER_CALL, MAX_LOG_CALL_BYTES, MAX_LOG_CALL_SPAN_MS};
@@ -47,7 +48,7 @@ struct RequestFields<'a> {
 #[derive(Serialize)]
 struct LifecycleFields<'a> {
     kind: &'a str,
-    detail: &'a Value,
+    detail: &'a RawValue,
 }
 
 #[derive(Serialize)]
@@ -225,11 +226,12 @@ impl LogWriter {
     }
 }
 
-/// A lifecycle event's detail, or the beginning of its JSON when it is too long.
-fn bounded(detail: &Map<String, Value>) -> Value {
-    let value = Value::Object(detail.clone());
-    let text = value.to_string();
-    if text.len() <= MAX_TEXT_BYTES { value } else { Value::String(cut(&text, MAX_TEXT_BYTES).into_owned()) }
+/// A lifecycle event's detail, or, when it is too long, the beginning of its JSON as a text.
+fn bounded(detail: &RawValue) -> Cow<'_, RawValue> {
+    if detail.get().len() <= MAX_TEXT_BYTES {
+        return Cow::Borrowed(detail);
+    }
+    to_raw_value(&cut(detail.get(), MAX_TEXT_BYTES)).map_or(Cow::Borrowed(RawValue::NULL), Cow::Owned)
 }
 
 fn milliseconds(microseconds: i64) -> f64 {

@@ -140,6 +140,12 @@ pub enum PlanError {
         /// The limit.
         limit: usize,
     },
+    /// More different values than the relay holds in memory.
+    #[error("expected at most {limit} groups of different values, found more: upload smaller batches")]
+    TooManyValues {
+        /// The limit.
+        limit: usize,
+    },
     /// More log events than the relay holds in memory.
     #[error(
         "expected at most {limit} bytes of log events (RELAY_MAX_BATCH_MB), found more: lower RELAY_LOG_SAMPLE or set \
@@ -159,6 +165,7 @@ impl PlanError {
             Self::OutsideWindow { found, accepted } if found.0 < accepted.0 => "TimestampTooOld",
             Self::OutsideWindow { .. } => "TimestampTooNew",
             Self::TooManyIntervals { .. } => "TooManyIntervals",
+            Self::TooManyValues { .. } => "TooManyValues",
             Self::TooManyLogEvents { .. } => "TooManyLogEvents",
         }
     }
@@ -209,9 +216,12 @@ impl<'a> Planner<'a> {
         match &record {
             Record::Requests(group) => {
                 self.requests += group.requests.len() as u64;
-                group.requests.iter().for_each(|request| self.window.include(request.at_ms));
+                for request in &group.requests {
+                    self.window.include(self.aggregate.interval_ms(request.at_ms));
+                    self.window.include(request.at_ms);
+                }
             }
-            Record::Users(users) => self.window.include(users.at_ms),
+            Record::Users(users) => self.window.include(self.aggregate.interval_ms(users.at_ms)),
             Record::Event(event) => self.window.include(event.at_ms),
             Record::Exception(exception) => self.window.include(exception.at_ms),
         }

@@ -1,4 +1,4 @@
-//! Free text → names that CloudWatch accepts: still readable, and different where the texts were.
+//! Free text → names that CloudWatch accepts, and that people still read.
 
 use std::borrow::Cow;
 use std::hash::Hasher;
@@ -19,8 +19,8 @@ const STREAM: &AsciiSet = &CONTROLS.add(b':').add(b'*');
 
 /// A dimension's value: ASCII without control characters, with something visible in it, not too long.
 ///
-/// Other characters are percent-encoded as in a URL, so that different names stay different; a name that is too long
-/// is cut and ends in a hash of the whole.
+/// Other characters are percent-encoded as in a URL. A `%` stays as it is, because names are often URLs: so `/café` and
+/// `/caf%C3%A9` are one. A name that is too long is cut and ends in a hash of the whole.
 pub fn dimension_value(text: &str) -> String {
     if text.trim().is_empty() {
         return EMPTY.to_owned();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 
 use super::catalog::Metric;
 use super::limits::*;
@@ -41,6 +42,10 @@ fn group(method: &str, name: &str, requests: Vec<Request>) -> Requests {
 
 fn request(at_ms: i64, time: Option<i64>, size: Option<i64>) -> Request {
     Request { at_ms: NOW_MS + at_ms, response_time_us: time, response_bytes: size }
+}
+
+fn detail(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.to_owned()).unwrap()
 }
 
 fn data(plan: &Plan) -> impl Iterator<Item = &Datum> {
@@ -188,6 +193,30 @@ fn endpoints_beyond_the_limit_fold_into_one_and_the_busiest_stay() {
 }
 
 #[test]
+fn user_classes_fold_only_beyond_the_limit_and_known_ones_never() {
+    let users = |classes: std::ops::Range<usize>| {
+        let by_class = classes.map(|n| (format!("Class{n:03}"), 1)).collect();
+        Record::Users(Users { at_ms: NOW_MS, total: 1, by_class })
+    };
+    let classes = |records| {
+        let plan = planned(&config(&[]), records).unwrap();
+        let keys = totals(&plan).into_keys().filter(|key| key.contains("UserClass"));
+        keys.collect::<Vec<_>>()
+    };
+    assert!(
+        !classes(vec![users(0..60), users(0..61), users(30..100)])
+            .iter()
+            .any(|key| key.contains(names::OTHER))
+    );
+    let folded = classes(vec![users(0..99), users(0..120)]);
+    assert_eq!(folded.len(), 101);
+    assert!(
+        folded.iter().any(|key| key.contains(names::OTHER))
+            && folded.iter().any(|key| key.contains("Class099"))
+    );
+}
+
+#[test]
 fn a_coarser_resolution_is_stored_by_the_minute() {
     let record = || {
         Record::Requests(group("GET", "/", vec![request(-70_000, Some(1), None), request(0, Some(1), None)]))
@@ -219,11 +248,7 @@ fn log_events_tell_what_happened() {
                 "/cart",
                 vec![request(-400, Some(766), None), request(-400, None, None)],
             )),
-            Record::Event(Event {
-                at_ms: NOW_MS - 900,
-                kind: "test_start".into(),
-                detail: Default::default(),
-            }),
+            Record::Event(Event { at_ms: NOW_MS - 900, kind: "test_start".into(), detail: detail("{}") }),
             Record::Exception(Exception {
                 at_ms: NOW_MS - 1,
                 count: 2,
@@ -291,6 +316,14 @@ fn floods_end_in_an_error_not_in_memory() {
     let spread = (0..100_001).map(|n| request(-n * 1_000, None, None)).collect();
     let error = planned(&config(&[]), vec![Record::Requests(group("GET", "/", spread))]).unwrap_err();
     assert_eq!(error.kind(), "TooManyIntervals");
+    let different = |(interval, group): (i64, i64)| {
+        request(-interval * 1_000, Some((256 + group % 256) << (group / 256)), None)
+    };
+    let pairs = (0..300).flat_map(|interval| (0..7_000).map(move |group| (interval, group)));
+    let requests = pairs.map(different).collect();
+    let none = config(&[("RELAY_LOG_REQUESTS", "none")]);
+    let error = planned(&none, vec![Record::Requests(group("GET", "/", requests))]).unwrap_err();
+    assert_eq!(error.kind(), "TooManyValues");
     let config = config(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_MAX_BATCH_MB", "1")]);
     let many = vec![request(0, None, None); 20_000];
     assert_eq!(
@@ -316,7 +349,7 @@ fn huge_texts_are_cut_in_log_events() {
         Record::Event(Event {
             at_ms: NOW_MS,
             kind: huge.clone(),
-            detail: [("x".to_owned(), huge.into())].into_iter().collect(),
+            detail: detail(&serde_json::json!({ "x": huge }).to_string()),
         }),
     ];
     assert_legal(&planned(&config(&[]), records).unwrap());
@@ -401,7 +434,7 @@ fn record() -> impl Strategy<Value = Record> {
         1 => (at(), any::<u64>(), prop::collection::btree_map(name(), any::<u64>(), 0..150))
             .prop_map(|(at_ms, total, by_class)| Record::Users(Users { at_ms, total, by_class })),
         1 => (at(), name(), name()).prop_map(|(at_ms, kind, text)| Record::Event(Event {
-            at_ms, kind, detail: [("text".to_owned(), text.into())].into_iter().collect(),
+            at_ms, kind, detail: detail(&serde_json::json!({ "text": text }).to_string()),
         })),
         1 => (at(), 1..9_u64, name(), name())
             .prop_map(|(at_ms, count, message, traceback)| Record::Exception(Exception { at_ms, count, message, traceback })),

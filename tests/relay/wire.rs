@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_http_client::test_util::{NeverClient, infallible_client_fn};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::body::SdkBody;
@@ -160,6 +162,35 @@ async fn answers_of_put_metric_data_are_sorted_and_never_repeated_by_the_sdk() {
     }
 }
 
+#[tokio::test]
+async fn answers_that_are_none_leave_the_call_in_doubt() {
+    for (status, body) in [(502, "<html>Bad Gateway</html>"), (503, ""), (200, "<html>")] {
+        let (config, _) = service(move |_, _| answer(status, body));
+        let error = CloudWatchLogs::new(&config).put_log_events(&log_call(1)).await.unwrap_err();
+        assert_eq!(error.failure, Failure::Unknown, "{status}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_never_left_raises_no_doubt() {
+    let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let environment = || {
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .endpoint_url(format!("http://{refused}"))
+    };
+    let nobody_there = SharedCredentialsProvider::new(Credentials::for_tests());
+    let nobody_here = SharedCredentialsProvider::new(provide_credentials_fn(|| async {
+        Err(CredentialsError::not_loaded("no credentials"))
+    }));
+    for credentials in [nobody_there, nobody_here] {
+        let config = environment().credentials_provider(credentials).build();
+        let error = put(&config, vec![datum(Metric::Requests, vec![1.0], vec![1], &[])]).await.unwrap_err();
+        assert_eq!(error.failure, Failure::NotSent, "{error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_that_never_answers_is_given_up() {
     let config = config(SharedHttpClient::new(NeverClient::new()));
@@ -207,7 +238,7 @@ async fn a_missing_stream_and_one_that_exists_are_known() {
 }
 
 fn object() -> ObjectRef {
-    ObjectRef { bucket: "stats".into(), key: "batches/a b/é".into(), version_id: Some("v1".into()) }
+    ObjectRef { bucket: "stats".into(), key: "batches/a b/é".into() }
 }
 
 fn s3_error(status: u16, code: &str) -> Answer {
@@ -224,14 +255,22 @@ async fn objects_are_fetched_up_to_the_limit() {
     let s3 = S3::new(&config);
     assert_eq!(s3.get(&object(), 5).await, Ok(b"hello".to_vec()));
     let uri = requests.lock().unwrap()[0].uri().to_string();
-    assert!(uri.contains("/batches/a%20b/%C3%A9?") && uri.contains("versionId=v1"), "{uri}");
+    assert!(uri.contains("/batches/a%20b/%C3%A9"), "{uri}");
     assert_eq!(s3.get(&object(), 4).await, Err(FetchError::TooLarge { limit: 4, found: 5 }));
     let (unsized_answer, _) = service(|_, _| answer(200, "hello"));
     assert!(matches!(S3::new(&unsized_answer).get(&object(), 5).await, Err(FetchError::Unavailable(_))));
-    for (status, code) in [(404, "NoSuchKey"), (403, "AccessDenied")] {
+    type Kind = fn(String) -> FetchError;
+    let kinds: [(u16, &str, Kind); 5] = [
+        (404, "NoSuchKey", FetchError::Missing),
+        (403, "AccessDenied", FetchError::Missing),
+        (403, "InvalidObjectState", FetchError::Archived),
+        (403, "RequestTimeTooSkewed", FetchError::Refused),
+        (400, "ThrottlingException", FetchError::Unavailable),
+    ];
+    for (status, code, kind) in kinds {
         let (config, _) = service(move |_, _| s3_error(status, code));
         let error = S3::new(&config).get(&object(), 5).await.unwrap_err();
-        assert_eq!(error, FetchError::Missing(format!("{code}: m")));
+        assert_eq!(error, kind(format!("{code}: m")));
     }
 }
 
