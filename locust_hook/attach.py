@@ -252,6 +252,7 @@ class Hook:
             self._counted = (-1, {})
             self._count_users(self.recorder.now_ms(), always=True)
             self._event("test_stop", {})
+        self.columns.end()
         self.recorder.flush_soon()
         if environment.web_ui is not None:
             gevent.spawn(self._report_when_stored, self.recorder)

@@ -12,7 +12,15 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ._fast import Rows
+
+try:
+    from ._fast import Listener
+except ImportError:  # it is built where there is a C compiler; the listener in Python counts the same
+    Listener = None  # type: ignore[assignment, misc]
 
 OTHER: Final = "(other)"
 """Method, name or error text that stands for everything beyond a bound."""
@@ -26,6 +34,9 @@ FAILURE_SLOTS: Final = 3
 
 REQUEST_BYTES: Final = 128
 """Memory of one buffered request: five list slots and their reserve (45 B), two floats (48), an int (28)."""
+
+ROW_BYTES: Final = 36
+"""Memory of one request in `Rows`: 24 B and their reserve."""
 
 MAX_NAME: Final = 4_096
 """Characters kept of a request name or method; Locust itself has no limit."""
@@ -67,6 +78,8 @@ class Taken:
     """Successful requests: name → flat list with `SLOTS` values a request."""
     failures: dict[FailureKey, list[Any]] = field(default_factory=dict)
     """Failed requests: key → flat list with `FAILURE_SLOTS` values a request."""
+    rows: list[Rows] = field(default_factory=list)
+    """Successful requests that the listener in C took."""
     users: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     exceptions: list[dict[str, Any]] = field(default_factory=list)
@@ -74,23 +87,38 @@ class Taken:
     @property
     def requests(self) -> int:
         """Requests in this interval."""
-        return sum(map(len, self.by_name.values())) // SLOTS + (
-            sum(map(len, self.failures.values())) // FAILURE_SLOTS
+        return (
+            sum(map(len, self.rows))
+            + sum(map(len, self.by_name.values())) // SLOTS
+            + sum(map(len, self.failures.values())) // FAILURE_SLOTS
         )
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.by_name or self.failures or self.users or self.events or self.exceptions)
+        return bool(
+            self.by_name or self.rows or self.failures or self.users or self.events or self.exceptions
+        )
 
 
 class Columns:
     """Collects what Locust's events say until `take` hands it over."""
 
-    def __init__(self, max_endpoints: int, error_text: Callable[[Any], str] = repr) -> None:
-        """Bounds the distinct names to `max_endpoints`; `error_text` makes the text of an error that Locust
-        shows."""
+    def __init__(
+        self,
+        max_endpoints: int,
+        error_text: Callable[[Any], str] = repr,
+        now: Callable[[], float] | None = None,
+        *,
+        fast: bool = True,
+    ) -> None:
+        """Keeps `max_endpoints` names apart; `error_text` makes the text of an error that Locust shows.
+
+        `now`: the clock of completion times (seconds since the epoch), for tests. `fast`: with the listener
+        in C, where it is built.
+        """
         self.max_endpoints = max_endpoints
         self._error_text = error_text
+        self._now = now or time.time
         self._names: set[str] = set()
         self._endpoints: set[tuple[str, str]] = set()
         self._errors: set[str] = set()
@@ -100,16 +128,19 @@ class Columns:
         self._users: list[dict[str, Any]] = []
         self._events: list[dict[str, Any]] = []
         self._exceptions: dict[tuple[str, str], dict[str, Any]] = {}
+        self._in_run = False
         self.folded = False
         """Whether any name has been folded into `(other)`."""
-        self.on_request: Final = self._listener()
+        self._fast = Listener(self._unusual, now) if fast and Listener is not None else None
+        self.on_request: Final[Callable[..., None]] = self._fast or self._listener()
         """The listener for Locust's `request` event."""
 
-    def _listener(self, now: Callable[[], float] = time.time) -> Callable[..., None]:
-        """The hot path: a closure, because local and cell variables are the cheapest to read.
+    def _listener(self) -> Callable[..., None]:
+        """The hot path without C: a closure, because local and cell variables are the cheapest to read.
 
         Every argument that Locust's own clients pass is named: what lands in `**_` costs three times as much.
         """
+        now = self._now
         by_name = self._by_name
         missing = self._success
         failed = self._failure
@@ -142,6 +173,29 @@ class Columns:
                 missing(now(), request_type, name, response, response_time, response_length)
 
         return on_request
+
+    def _unusual(
+        self,
+        request_type: Any,
+        response_time: Any,
+        name: Any,
+        response: Any = None,
+        exception: Any = None,
+        response_length: Any = None,
+        **_: Any,
+    ) -> None:
+        """What the listener in C leaves to Python."""
+        if exception:
+            self._failure(
+                self._now(), request_type, name, exception, response, response_time, response_length
+            )
+            return
+        self._success(self._now(), request_type, name, response, response_time, response_length)
+        if self._fast is not None and self._in_run and type(name) is type(request_type) is str:
+            endpoint = (request_type, name)
+            # Only what is kept as it is: neither folded nor cut.
+            if name in self._names and self.known_endpoint(request_type, name) == endpoint:
+                self._fast.add(name, request_type, http_status(response))
 
     def _success(
         self, at: float, method: Any, name: Any, response: Any, response_time: Any, length: Any
@@ -223,10 +277,20 @@ class Columns:
     @property
     def requests(self) -> int:
         """Requests collected since the last `take`."""
-        return Taken(self._by_name, self._failures).requests
+        return Taken(self._by_name, self._failures).requests + (self._fast.count if self._fast else 0)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that they hold, estimated."""
+        fast = self._fast.count if self._fast else 0
+        return (self.requests - fast) * REQUEST_BYTES + fast * ROW_BYTES
 
     def begin(self, max_endpoints: int, last: list[Row]) -> None:
         """Forgets all names and requests: a run begins, with the requests `last` from `pop_last`."""
+        self.end()
+        if self._fast is not None:
+            self._fast.take()
+        self._in_run = True
         self._by_name.clear()
         self._failures = {}
         for known in (self._names, self._endpoints, self._errors, self._error_classes):
@@ -240,8 +304,14 @@ class Columns:
             else:
                 self._failures.setdefault(key, []).extend(row)
 
+    def end(self) -> None:
+        """The users are stopped: what comes from now on may belong to the next run, see `pop_last`."""
+        self._in_run = False
+        if self._fast is not None:
+            self._fast.forget()
+
     def pop_last(self, count: int) -> list[Row]:
-        """Removes and returns the last `count` requests: those that belong to the run about to begin."""
+        """Removes and returns the last `count` requests since `end`: those of the run about to begin."""
         if count <= 0:
             return []
         rows: list[tuple[float, Any, Any, int]] = []
@@ -264,6 +334,7 @@ class Columns:
         taken = Taken(
             self._by_name.copy(),
             self._failures,
+            self._fast.take() if self._fast is not None else [],
             self._users,
             self._events,
             list(self._exceptions.values()),

@@ -83,10 +83,22 @@ def encode(header: Header, taken: Taken, columns: Columns) -> Iterator[Chunk]:
     for name, flat in taken.by_name.items():
         for start in range(0, len(flat), PIECE * SLOTS):
             piece = flat[start : start + PIECE * SLOTS]
-            for endpoint, status, rows in _by_endpoint(columns, name, piece):
+            for endpoint, status, parts in _by_endpoint(columns, name, piece):
                 records += 1
-                requests += len(rows[0])
-                yield from _requests(header.from_ms, (*endpoint, status, None), *rows)
+                requests += len(parts[0])
+                yield from _requests(header.from_ms, (*endpoint, status, None), *parts)
+    for rows in taken.rows:
+        endpoint = columns.known_endpoint(rows.method, rows.name)
+        for start in range(0, len(rows), PIECE):
+            stop = min(start + PIECE, len(rows))
+            records += 1
+            requests += stop - start
+            yield from _record(
+                (*endpoint, rows.status, None),
+                rows.at_ms(start, stop, header.from_ms),
+                rows.response_time_us(start, stop),
+                rows.response_bytes(start, stop),
+            )
     for key, flat in taken.failures.items():
         for start in range(0, len(flat), PIECE * FAILURE_SLOTS):
             piece = flat[start : start + PIECE * FAILURE_SLOTS]
@@ -96,13 +108,13 @@ def encode(header: Header, taken: Taken, columns: Columns) -> Iterator[Chunk]:
     yield Chunk(line({"end": {"records": records, "requests": requests}}), False)
 
 
-Rows = tuple[list[float], list[Any], list[Any]]
+Parts = tuple[list[float], list[Any], list[Any]]
 """Columns of equal length: completion times (s), response times (ms), bytes; as Locust's event gave them."""
 
 
 def _by_endpoint(
     columns: Columns, name: str, flat: list[Any]
-) -> Iterator[tuple[tuple[str, str], int | None, Rows]]:
+) -> Iterator[tuple[tuple[str, str], int | None, Parts]]:
     """Splits one name's requests by method and status; nearly always there is one of each."""
     times, methods, statuses, response_times, lengths = (flat[i::SLOTS] for i in range(SLOTS))
     count = len(times)
@@ -131,11 +143,19 @@ def _requests(
     response_times: list[Any],
     lengths: list[Any],
 ) -> Iterator[Chunk]:
-    """One `requests` record."""
+    """One `requests` record of values as Locust gave them."""
+    return _record(key, _at_ms(from_ms, times), _response_time_us(response_times), _response_bytes(lengths))
+
+
+def _record(
+    key: tuple[str, str, int | None, str | None], at_ms: bytes, response_time_us: bytes, response_bytes: bytes
+) -> Iterator[Chunk]:
+    """One `requests` record of columns as text."""
     group = dict(zip(("method", "name", "status", "error"), key, strict=True))
     yield Chunk(line({"requests": group})[:-3] + b',"at_ms":[', False)
-    yield Chunk(_at_ms(from_ms, times) + b'],"response_time_us":[' + _response_time_us(response_times), True)
-    yield Chunk(b'],"response_bytes":[' + _response_bytes(lengths) + b"]}}\n", False)
+    yield Chunk(at_ms + b'],"response_time_us":[', True)
+    yield Chunk(response_time_us, True)
+    yield Chunk(b'],"response_bytes":[' + response_bytes + b"]}}\n", False)
 
 
 def _at_ms(from_ms: int, times: list[float]) -> bytes:
@@ -200,10 +220,10 @@ def _few(values: Iterable[int]) -> bytes:
     return ",".join(map(_decimals.__getitem__, values)).encode()
 
 
-# One deflate strategy per kind of chunk (measured in docs/performance.md): digits with little repetition are
-# only Huffman-coded, the rest is searched for repetitions. Together that is smaller than level 6 for
-# everything, in an eighth of its time. memLevel 6 halves the cost of setting a compressor up.
-_NUMBERS: Final = (1, zlib.DEFLATED, -zlib.MAX_WBITS, 6, zlib.Z_HUFFMAN_ONLY)
+# One deflate strategy per kind of chunk (see docs/performance.md): digits with little repetition are only
+# Huffman-coded, the rest is searched for repetitions. That is about as small as level 6 for everything, in a
+# sixth of its time. The memory levels are those at which setting a compressor up costs little.
+_NUMBERS: Final = (1, zlib.DEFLATED, -zlib.MAX_WBITS, 8, zlib.Z_HUFFMAN_ONLY)
 _TEXT: Final = (4, zlib.DEFLATED, -zlib.MAX_WBITS, 6, zlib.Z_DEFAULT_STRATEGY)
 
 _GZIP_HEADER: Final = (
@@ -211,7 +231,7 @@ _GZIP_HEADER: Final = (
 )
 _LAST_BLOCK: Final = b"\x03\x00"  # RFC 1951 section 3.2.6: an empty final block
 
-NUMBERS_CHUNK: Final = 2_048
+NUMBERS_CHUNK: Final = 1_024
 """Bytes from which a chunk of numbers is worth a compressor of its own."""
 
 

@@ -13,7 +13,7 @@ from gevent.event import Event
 from gevent.lock import RLock
 
 from . import encode
-from .columns import REQUEST_BYTES, Columns, Taken
+from .columns import Columns, Taken
 from .console import dashboard_link
 from .destination import batch_prefix
 from .settings import Settings
@@ -35,8 +35,11 @@ hangs."""
 MIN_FLUSH_SECONDS = 2.0
 """What the last flush always gets, whatever the bound says: it is what makes requests survive the process."""
 
+WORK_SECONDS = 0.0005
+"""Work on the event loop without a pause, while a batch is encoded; a piece of it takes as much again at most."""
+
 PAUSE_SECONDS = 0.001
-"""Pause after each piece of encoding, in which the load generator runs."""
+"""The pause, in which the load generator runs."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +129,12 @@ class Recorder:
             now = self.clock()
             if self._stopping:
                 break
-            if asked or now >= due or self.columns.requests * REQUEST_BYTES >= FLUSH_BYTES:
+            if asked or now >= due or self.columns.size >= FLUSH_BYTES:
                 due = now + self.settings.flush_seconds
                 self.flush(PAUSE_SECONDS)
 
     def flush(self, pause: float = 0.0) -> None:
-        """Seals what was collected; pauses for `pause` seconds after each piece of encoding."""
+        """Seals what was collected; `pause`: seconds to pause now and then, 0 for never."""
         with self._flush_lock:
             from_ms, to_ms = self._from_ms, self.now_ms()
             taken = self.columns.take()
@@ -153,11 +156,13 @@ class Recorder:
             )
             self._seq += 1
             chunks = []
+            resumed = time.perf_counter()
             for chunk in encode.encode(header, taken, self.columns):
                 chunks.append(chunk)
-                if pause and chunk.numbers:
+                if pause and time.perf_counter() - resumed > WORK_SECONDS:
                     gevent.sleep(pause)
                     self._drop_beyond_bound()
+                    resumed = time.perf_counter()
             self._seal(header.seq, taken, chunks)
         if self.columns.folded and not self._said_folded:
             self._said_folded = True
@@ -168,7 +173,8 @@ class Recorder:
             )
 
     def _drop_beyond_bound(self) -> None:
-        if (count := self.columns.requests) * REQUEST_BYTES > MAX_BYTES:
+        if self.columns.size > MAX_BYTES:
+            count = self.columns.requests
             self.columns.take()
             self.dropped += count
             logger.error("relay: sealing does not keep up: %d requests are lost", count)

@@ -118,8 +118,17 @@ class Bench:
     folder: Path
     host: str
     environment: dict[str, str] = field(default_factory=dict)
-    python: str = sys.executable
+    python: str = os.environ.get("HOOK_TESTS_PYTHON", sys.executable)
+    """Runs Locust; another one for tests with another version of Locust."""
     processes: list[Locust] = field(default_factory=list)
+
+    @property
+    def locust_version(self) -> str:
+        """The version of Locust that runs."""
+        code = "from importlib.metadata import version; print(version('locust'))"
+        return subprocess.run(
+            [self.python, "-c", code], capture_output=True, check=True, text=True
+        ).stdout.strip()
 
     @property
     def out(self) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from itertools import pairwise
 
 import pytest
@@ -36,7 +35,7 @@ def test_a_local_run(bench: Bench) -> None:
     assert header["test"] == "visitors"
     assert header["labels"] == {"commit": "4f3a", "stage": "größe"}
     assert header["host"] == bench.host
-    assert header["locust"] == version("locust")
+    assert header["locust"] == bench.locust_version
     assert header["hook"] == locust_hook.__version__
     assert len(batches) >= 3
     assert ("SETUP", "before the test") not in bench.counted
