@@ -120,8 +120,8 @@ pub struct Report {
     pub attempts: u64,
     /// Answers that said "too many calls".
     pub throttled: u64,
-    /// Calls that were made again although an earlier attempt may have been carried out: their samples or events may
-    /// be in CloudWatch twice.
+    /// Calls that were made again although an earlier attempt may have been carried out, counted over all invocations
+    /// that the batch took: their samples or events may be in CloudWatch twice.
     pub maybe_repeated: u64,
     /// Log events that CloudWatch Logs took note of and threw away: too old, too new, or past the group's retention.
     pub rejected_log_events: u64,
@@ -148,6 +148,9 @@ pub struct Progress {
     pub failed: BTreeSet<usize>,
     /// Calls that are not known to be done, but may be.
     pub uncertain: BTreeSet<usize>,
+    /// How many calls were made again although they may have been carried out before, in all attempts together.
+    #[serde(default)]
+    pub repeated: u64,
 }
 
 impl Progress {
@@ -155,8 +158,14 @@ impl Progress {
     /// doubt, and what failed is to be tried again.
     pub fn after_a_crash(&self, calls: usize) -> Self {
         let open = (0..calls).filter(|call| !self.done.contains(call) && !self.failed.contains(call));
-        let uncertain = self.uncertain.iter().copied().chain(open.take(MAX_PARALLEL)).collect();
-        Self { done: self.done.clone(), failed: BTreeSet::new(), uncertain }
+        let pool: BTreeSet<usize> = open.take(MAX_PARALLEL).collect();
+        Self {
+            done: self.done.clone(),
+            failed: BTreeSet::new(),
+            uncertain: &self.uncertain | &pool,
+            // Those that were in doubt already have perhaps been repeated before the end, unrecorded.
+            repeated: self.repeated + (&self.uncertain & &pool).len() as u64,
+        }
     }
 
     /// The progress that another attempt finds after one that ended in order.
@@ -306,7 +315,7 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
                 }
                 if !counted && state.progress.uncertain.contains(&number) {
                     counted = true;
-                    state.report.maybe_repeated += 1;
+                    state.progress.repeated += 1;
                 }
                 state.under_way.insert(number);
             }
@@ -419,9 +428,10 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
     fn into_outcome(self) -> Outcome {
         let calls = self.plan.len();
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let State { mut progress, report, failures, lost, under_way, last_failure, .. } = state;
+        let State { mut progress, mut report, failures, lost, under_way, last_failure, .. } = state;
         // What was given up on the way may still be carried out.
         progress.uncertain.extend(under_way);
+        report.maybe_repeated = progress.repeated;
         let (failed, remaining) = (failures.len(), calls - progress.done.len());
         let example = failures.into_iter().next();
         let result = match (lost, example) {

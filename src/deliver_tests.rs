@@ -312,8 +312,11 @@ async fn a_right_that_is_old_already_is_renewed_first() {
 
 #[test]
 fn another_attempt_tries_again_what_failed_and_doubts_what_was_under_way() {
-    let progress = Progress { done: set([0, 2]), failed: set([1, 4]), uncertain: set([1]) };
+    let progress = Progress { done: set([0, 2]), failed: set([1, 4]), uncertain: set([1]), repeated: 0 };
     let uncertain = set([1, 3, 5, 6, 7, 8, 9, 10, 11]);
-    assert_eq!(progress.after_a_crash(20), Progress { done: set([0, 2]), uncertain, failed: set([]) });
+    let crashed = Progress { done: set([0, 2]), uncertain, ..Progress::default() };
+    assert_eq!(progress.after_a_crash(20), crashed);
     assert_eq!(progress.after_a_stop(), Progress { failed: set([]), ..progress });
+    // A second crash: of the first eight open ones, all but call 4 were in doubt before.
+    assert_eq!(crashed.after_a_crash(20).repeated, 7);
 }

@@ -303,10 +303,11 @@ impl<S: LedgerStore> Claim<'_, S> {
     ///
     /// # Errors
     /// When that cannot be recorded.
-    pub async fn complete(self) -> Result<(), CheckpointError> {
+    pub async fn complete(&self) -> Result<(), CheckpointError> {
         self.write(|entry| {
             entry.state = State::Done;
-            entry.progress = Progress { done: (0..entry.calls).collect(), ..Progress::default() };
+            entry.progress.done = (0..entry.calls).collect();
+            entry.progress.uncertain.clear();
         })
         .await
     }

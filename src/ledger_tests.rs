@@ -86,7 +86,7 @@ fn progress(done: impl IntoIterator<Item = usize>, uncertain: impl IntoIterator<
     Progress {
         done: set(&mut done.into_iter()),
         uncertain: set(&mut uncertain.into_iter()),
-        failed: BTreeSet::new(),
+        ..Progress::default()
     }
 }
 

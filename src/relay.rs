@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::batch::{Header, Reader};
 use crate::config::Config;
-use crate::deliver::{DeliveryError, Logs, Metrics, Outcome, Progress, Report, deliver};
+use crate::deliver::{CheckpointError, DeliveryError, Logs, Metrics, Outcome, Progress, Report, deliver};
 use crate::error::{Cause, FetchError, ObjectError, RelayError};
 use crate::ledger::{self, Answer, Begun, Intent, LedgerStore};
 use crate::notification::{self, Notification, ObjectRef};
 use crate::plan::{Plan, PlanError, plan};
 use crate::replay::{self, Lane};
 use crate::telemetry;
+
+/// Between two attempts to record that a batch is published; the client has made several within each of them.
+const BETWEEN_RECORDS: Duration = Duration::from_secs(1);
 
 /// Fetches batches.
 pub trait ObjectStore: Sync {
@@ -210,10 +214,7 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
         let Outcome { report, progress, result } =
             deliver(&plan, begun.progress, &self.metrics, &self.logs, &claim, deadline, &self.random).await;
         let result = match result {
-            Ok(()) => {
-                let completed = in_time(invocation.end, claim.complete()).await?;
-                completed.map_err(|error| DeliveryError::Checkpoint(error).into())
-            }
+            Ok(()) => complete(&claim, invocation.end).await,
             Err(error) => {
                 self.release(claim, &progress, invocation).await;
                 Err(error.into())
@@ -278,6 +279,22 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
             metric_calls = metric_calls.len(), log_calls = log_calls.len(), attempts, throttled, maybe_repeated,
             rejected_log_events, lag_ms, "batch relayed");
     }
+}
+
+/// Records that the batch is published, however often that takes: without it, another attempt would publish again.
+async fn complete<S: LedgerStore>(claim: &ledger::Claim<'_, S>, end: Instant) -> Result<(), Cause> {
+    let attempts = async {
+        loop {
+            match claim.complete().await {
+                Err(CheckpointError::Unavailable(error)) => {
+                    warn!(error, "the batch is published, but that is not recorded yet")
+                }
+                other => return other,
+            }
+            sleep(BETWEEN_RECORDS).await;
+        }
+    };
+    in_time(end, attempts).await?.map_err(|error| DeliveryError::Checkpoint(error).into())
 }
 
 /// Waits for something until a time.
