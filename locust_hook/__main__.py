@@ -11,6 +11,7 @@ usage: python -m locust_hook <command> [options]
   redrive --queue URL | --keys KEY ...
                              have batches that could not be published delivered again (redrive --help)
   replay SOURCE --name NAME  publish archived runs again, at another time (replay --help)
+  compare RUN_A RUN_B        put two archived runs side by side, and fail on regressions (compare --help)
 """
 
 
@@ -38,6 +39,10 @@ def main(arguments: list[str]) -> None:
             from .replay import main as replay
 
             sys.exit(replay(rest))
+        case ["compare", *rest]:
+            from .compare import main as compare
+
+            sys.exit(compare(rest))
         case ["-h" | "--help"]:
             print(USAGE)  # noqa: T201
         case _:

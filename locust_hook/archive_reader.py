@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -41,13 +42,15 @@ class Header:
 
 
 class Group(NamedTuple):
-    """A `requests` record: columns of equal length of one endpoint, status and error."""
+    """A `requests` record: the requests of one endpoint with one status and one error."""
 
     method: str
     name: str
     status: int | None
     error: str | None
-    response_time_us: list[int | None]
+    requests: int
+    times_us: array[int]
+    """The response times of those requests that have one, in microseconds."""
 
 
 def read_header(beginning: bytes, where: str) -> Header:
@@ -86,7 +89,7 @@ def _groups(lines: io.BytesIO, where: str) -> Iterator[Group]:
             return
         if (columns := record.get("requests")) is not None:
             group = _group(columns, f"{where}, line {number}")
-            requests += len(group.response_time_us)
+            requests += group.requests
             yield group
     raise BatchError(
         f"{where}: expected an `end` line, found the end after line {number}: the batch is truncated"
@@ -96,11 +99,18 @@ def _groups(lines: io.BytesIO, where: str) -> Iterator[Group]:
 def _group(columns: Any, where: str) -> Group:
     try:
         lengths = {len(columns[name]) for name in ("at_ms", "response_time_us", "response_bytes")}
-        group = Group(*(columns[name] for name in Group._fields))
-    except (KeyError, TypeError) as error:
-        raise BatchError(f"{where}: expected a `requests` record, found none: {error!r}") from None
+        method, name, status, error, times = (
+            columns[field] for field in ("method", "name", "status", "error", "response_time_us")
+        )
+        if None in times:
+            times = [time for time in times if time is not None]
+        group = Group(method, name, status, error, max(lengths), array("q", times))
+    except (KeyError, TypeError, OverflowError) as mistake:
+        raise BatchError(f"{where}: expected a `requests` record, found none: {mistake!r:.120}") from None
     if len(lengths) != 1:
         raise BatchError(f"{where}: expected columns of equal length, found the lengths {sorted(lengths)}")
+    if not (isinstance(method, str) and isinstance(name, str) and isinstance(error, (str, type(None)))):
+        raise BatchError(f"{where}: expected `method`, `name` and `error` as texts, found {group[:4]!r:.120}")
     return group
 
 

@@ -53,8 +53,7 @@ def test_golden_batches_are_read_as_they_were_meant(name: str) -> None:
     found: dict[tuple[str, str], list[int]] = {}
     for group in groups:
         counts = found.setdefault((group.method, group.name), [0, 0, 0])
-        times = [time for time in group.response_time_us if time is not None]
-        for index, more in enumerate((len(group.response_time_us), len(times), sum(times))):
+        for index, more in enumerate((group.requests, len(group.times_us), sum(group.times_us))):
             counts[index] += more
     assert found == {
         (e["method"], e["name"]): [
@@ -92,7 +91,7 @@ def test_a_gzip_file_of_several_members_is_one_batch() -> None:
     lines = Batch("t", [batches.requests("GET", "/", [1, 2, None])]).lines()
     content = b"".join(gzip.compress(batches.text([line])) for line in lines)
     _, groups = read_requests(content, "b")
-    assert [group.response_time_us for group in groups] == [[1, 2, None]]
+    assert [(group.requests, list(group.times_us)) for group in groups] == [(3, [1, 2])]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +109,19 @@ def test_nothing_may_follow_the_end() -> None:
     _, groups = read_requests(gzip.compress(batches.text([*lines, lines[-1]])), "b")
     with pytest.raises(BatchError, match="line 3: expected nothing after the `end` line"):
         list(groups)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("response_time_us", [1.5]), ("response_time_us", ["1"]), ("response_time_us", [2**64]), ("name", 7),
+     ("error", ["x"]), ("method", None), ("at_ms", 1)],
+)  # fmt: skip
+def test_columns_of_other_types_are_refused(field: str, value: object) -> None:
+    record = batches.requests("GET", "/", [1])
+    record["requests"][field] = value
+    lines = Batch("t", [record]).lines() if field != "at_ms" else [Batch("t").header, record]
+    with pytest.raises(BatchError, match="b, line 2: expected"):
+        list(read_requests(gzip.compress(batches.text(lines)), "b")[1])
 
 
 # Where batches are ------------------------------------------------------------------------------------
