@@ -178,6 +178,7 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
         let key = ledger::key(&self.config.ledger_prefix, batch.lane.name(), batch.header);
         let plan = match batch.plan(&self.config) {
             Ok(plan) => plan,
+            Err(error @ Cause::Plan(PlanError::Batch(_))) => return Err(error),
             // What can no longer be published may have been, in time: then nothing is wrong.
             Err(error) => {
                 let done = in_time(deadline, ledger::is_done(&self.store, &object.bucket, &key)).await?;

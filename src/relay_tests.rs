@@ -314,3 +314,16 @@ async fn what_cloudwatch_would_not_take_is_told_with_a_way_out() {
     let error = relay.handle(&event(&["replays/live/one"]), &invocation("a")).await.unwrap_err();
     assert_eq!(error.kind(), "InvalidReplayName");
 }
+
+#[tokio::test]
+async fn a_batch_that_was_published_in_time_is_no_error_later_but_a_damaged_copy_is() {
+    let world = World::default();
+    world.put("one", batch(0, 7));
+    world.handle(event(&["one"])).await.unwrap();
+    let later = Relay { clock: || NOW_MS + 20 * 24 * 3_600_000, ..world.relay(&[]) };
+    later.handle(&event(&["one"]), &invocation("a")).await.unwrap();
+    let damaged = batch(0, 7);
+    world.put("damaged", damaged[..damaged.len() - 9].to_vec());
+    assert_eq!(world.handle(event(&["damaged"])).await.unwrap_err().kind(), "TruncatedBatch");
+    assert_eq!(world.requests.load(Ordering::Relaxed), 7);
+}
