@@ -10,6 +10,7 @@ usage: python -m locust_hook <command> [options]
   run <any locust options>   run Locust with the hook attached, without a change to the locustfile
   redrive --queue URL | --keys KEY ...
                              have batches that could not be published delivered again (redrive --help)
+  runs SOURCE                list the archived tests and runs (runs --help)
   replay SOURCE --name NAME  publish archived runs again, at another time (replay --help)
   compare RUN_A RUN_B        put two archived runs side by side, and fail on regressions (compare --help)
 """
@@ -39,6 +40,10 @@ def main(arguments: list[str]) -> None:
             from .replay import main as replay
 
             sys.exit(replay(rest))
+        case ["runs", *rest]:
+            from .runs import main as runs
+
+            sys.exit(runs(rest))
         case ["compare", *rest]:
             from .compare import main as compare
 

@@ -15,7 +15,15 @@ from urllib.parse import unquote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .archive_reader import BEGINNING_BYTES, MAX_BATCH_BYTES, BatchError, Header, read_header
+from .archive_reader import (
+    BEGINNING_BYTES,
+    MAX_BATCH_BYTES,
+    BatchError,
+    Group,
+    Header,
+    read_header,
+    read_requests,
+)
 from .destination import CONNECT_SECONDS, READ_SECONDS, Address, key_part
 
 MAX_ITEMS: Final = 2_000_000
@@ -160,11 +168,7 @@ class Bucket:
     def header(self, item: Item) -> Header:
         """See `Archive`."""
         header = read_header(self._get(item, Range=f"bytes=0-{BEGINNING_BYTES - 1}"), self.address(item))
-        if identity(header) != identity(item):
-            raise ArchiveError(
-                f"{self.address(item)}: expected the batch {identity(item)} by its key, found "
-                f"{identity(header)} in its header: copy it to where it belongs, or name a source without it"
-            )
+        _same(header, item, self.address(item))
         return header
 
     def read(self, item: Item) -> bytes:
@@ -235,6 +239,21 @@ class Folder:
 def identity(batch: Header | Item) -> tuple[str, str, str, int]:
     """What makes a batch the same batch, wherever it is."""
     return batch.test, batch.run, batch.source, batch.seq
+
+
+def requests_of(source: Archive, item: Item, data: bytes) -> Iterator[Group]:
+    """The requests in a batch's bytes, checked. Raises `ArchiveError` and `BatchError`."""
+    header, groups = read_requests(data, source.address(item))
+    _same(header, item, source.address(item))
+    return groups
+
+
+def _same(header: Header, item: Item, address: str) -> None:
+    if identity(header) != identity(item):
+        raise ArchiveError(
+            f"{address}: expected the batch {identity(item)} by its key, found {identity(header)} in its header: "
+            "copy it to where it belongs, or name a source without it"
+        )
 
 
 def _item(entry: dict[str, Any]) -> Item | None:

@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from . import archive
-from .archive import Archive, ArchiveError, Item, RunItems
-from .archive_reader import BatchError, Group, read_requests
+from .archive import Archive, ArchiveError, RunItems
+from .archive_reader import BatchError, Group
 from .progress import Progress, say
 
 PERCENTILES: Final = (50, 95, 99)
@@ -126,7 +126,7 @@ def read_run(source: Archive, run: RunItems, parallel: int) -> dict[Endpoint, St
     ):
         contents = archive.in_order(pool, parallel, source.read, run.items)
         for item, content in zip(run.items, contents, strict=True):
-            for group in requests_of(source, item, content):
+            for group in archive.requests_of(source, item, content):
                 endpoint = Endpoint(group.method, group.name)
                 one = counted.setdefault(endpoint, Counted())
                 one.add(group)
@@ -141,17 +141,6 @@ def read_run(source: Archive, run: RunItems, parallel: int) -> dict[Endpoint, St
         together.merge(one)
     found = {endpoint: one.statistics() for endpoint, one in sorted(counted.items())}
     return found | {Endpoint(*AGGREGATED): together.statistics()}
-
-
-def requests_of(source: Archive, item: Item, data: bytes) -> Iterator[Group]:
-    """The requests of a batch, which must be the one that it is taken for."""
-    header, groups = read_requests(data, source.address(item))
-    if archive.identity(header) != archive.identity(item):
-        raise BatchError(
-            f"{source.address(item)}: expected the batch {archive.identity(item)} by its key, found "
-            f"{archive.identity(header)} in its header"
-        )
-    return groups
 
 
 # Two runs ---------------------------------------------------------------------------------------------

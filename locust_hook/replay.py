@@ -25,7 +25,7 @@ from .archive_reader import BatchError, Header
 from .console import dashboard_link
 from .destination import MAX_KEY, Address, key_part
 from .progress import Progress, say
-from .replay_plan import PlanError, Span, When, duration, utc
+from .replay_plan import PlanError, Span, When, duration, time_option, utc
 
 MAX_NAME_BYTES: Final = 128
 """Longest name of a replay, as the relay takes it."""
@@ -383,15 +383,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--to", metavar="URL", help="the relay's bucket, s3://bucket (default: the source's)")
     parser.add_argument("--test", help="only this test")
     parser.add_argument("--run", help="only this run")
-    parser.add_argument("--since", metavar="TIME", type=_time, help="only runs that began then or later")
-    parser.add_argument("--until", metavar="TIME", type=_time, help="only runs that began before")
+    parser.add_argument(
+        "--since", metavar="TIME", type=time_option, help="only runs that began then or later"
+    )
+    parser.add_argument("--until", metavar="TIME", type=time_option, help="only runs that began before")
     when = parser.add_mutually_exclusive_group()
     when.add_argument(
-        "--end", metavar="now|TIME", type=lambda text: None if text == "now" else _time(text),
+        "--end", metavar="now|TIME", type=lambda text: None if text == "now" else time_option(text),
         help="when the last run ends; now (default): and a run too long for CloudWatch to show all of it at "
         "once goes on ahead of now, by up to 1 h 40 min",
     )  # fmt: skip
-    when.add_argument("--start", metavar="TIME", type=_time, help="when the first run starts, to the minute")
+    when.add_argument(
+        "--start", metavar="TIME", type=time_option, help="when the first run starts, to the minute"
+    )
     when.add_argument("--keep-time", action="store_true", help="leave the times as they are")
     parser.add_argument("--dry-run", action="store_true", help="say what would be published, and do nothing")
     parser.add_argument(
@@ -405,17 +409,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--dashboard", default="Locust", help="the dashboard to link to (default: %(default)s)"
     )
-    parser.epilog = "TIME is ISO 8601, as 2026-11-21T12:00, in UTC unless it says otherwise (+01:00)."
+    parser.epilog = replay_plan.TIMES
     options = parser.parse_args(arguments)
     options.when = When(options.start, options.end, options.keep_time)
     return options
-
-
-def _time(text: str) -> int:
-    try:
-        return replay_plan.parse_time(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _name(text: str) -> str:

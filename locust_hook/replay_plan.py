@@ -5,6 +5,7 @@ Times are milliseconds since 1970.
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -30,6 +31,10 @@ days."""
 
 FRESH_MS: Final = AT_ONCE_MS - 10 * MINUTE_MS
 """How long before now a run may begin so that all of it is shown at once, with time for the copying."""
+
+
+TIMES: Final = "TIME is ISO 8601, as 2026-11-21T12:00, in UTC unless it says otherwise (+01:00)."
+"""Of the commands' options."""
 
 
 class PlanError(Exception):
@@ -154,6 +159,14 @@ def cost(items: Iterable[Item]) -> Cost:
         * (RELAY_WRITES * WRITE + RELAY_READS * READ + LAMBDA_RUN + RELAY_GB_SECONDS * LAMBDA_GB_SECOND),
         calls=count * RELAY_METRIC_CALLS * METRIC_CALL,
     )
+
+
+def time_option(text: str) -> int:
+    """`parse_time` for argparse, which shows only its own errors."""
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def parse_time(text: str) -> int:
