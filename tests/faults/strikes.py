@@ -121,7 +121,7 @@ class Dispatcher:
         return strike
 
     def _find(self, call: Call) -> Strike | None:
-        if not _PROCESS.search(call.http.environ.get("HTTP_USER_AGENT", "")):
+        if caller(call) is None:
             return None  # not the relay's
         found = _TEST.search((call.key or "").encode()) or _TEST.search(call.http.body)
         delivery = self.deliveries.get(found[0].decode()) if found else None
@@ -132,11 +132,15 @@ class Dispatcher:
         return hit[0] if hit else None
 
 
+def caller(call: Call) -> int | None:
+    """The process that makes a call, if it was started by `TRACEABLE`."""
+    found = _PROCESS.search(call.http.environ.get("HTTP_USER_AGENT", ""))
+    return int(found[1]) if found else None
+
+
 def kill_caller(call: Call) -> None:
     """Kills the process that makes a call, at once."""
-    found = _PROCESS.search(call.http.environ.get("HTTP_USER_AGENT", ""))
-    if found is None:
-        raise ValueError(
-            f"expected a caller that tells its process id, found {call.http.environ.get('HTTP_USER_AGENT')!r}"
-        )
-    os.kill(int(found[1]), signal.SIGKILL)
+    process = caller(call)
+    if process is None:
+        raise ValueError("expected a caller that tells its process id, found another")
+    os.kill(process, signal.SIGKILL)
