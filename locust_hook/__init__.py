@@ -13,6 +13,15 @@
 - `settings`: options and environment variables
 - `attach`: Locust's events
 - `console`: links
+
+And the commands, which run without Locust:
+
+- `archive`, `archive_reader`: finding archived batches, and reading one
+- `runs`: lists them
+- `replay`, `replay_plan`: publishes them again, at another time
+- `compare`: puts two runs side by side
+- `redrive`: delivers again what could not be published
+- `progress`: how far a command is
 """
 
 import sys

@@ -251,8 +251,8 @@ def requests_of(source: Archive, item: Item, data: bytes) -> Iterator[Group]:
 def _same(header: Header, item: Item, address: str) -> None:
     if identity(header) != identity(item):
         raise ArchiveError(
-            f"{address}: expected the batch {identity(item)} by its key, found {identity(header)} in its header: "
-            "copy it to where it belongs, or name a source without it"
+            f"{address}: expected the batch {identity(item)} by its key, found {identity(header)} in its "
+            "header: copy it to where it belongs, or name a source without it"
         )
 
 
