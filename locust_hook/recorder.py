@@ -36,7 +36,7 @@ MIN_FLUSH_SECONDS = 2.0
 """What the last flush always gets, whatever the bound says: it is what makes requests survive the process."""
 
 WORK_SECONDS = 0.0005
-"""Work on the event loop without a pause, while a batch is encoded; a piece of it takes as much again at most."""
+"""Work on the event loop without a pause, while a batch is encoded."""
 
 PAUSE_SECONDS = 0.001
 """The pause, in which the load generator runs."""
