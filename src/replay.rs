@@ -123,41 +123,10 @@ fn anchor_key(ledger_prefix: &str, replay: &str, header: &Header) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-    use crate::ledger::ETag;
+    use crate::ledger::memory::Memory;
 
     const NOW_MS: i64 = 1_795_256_940_123;
-
-    #[derive(Default)]
-    struct OneObject(Mutex<Option<(String, Vec<u8>)>>);
-
-    impl LedgerStore for OneObject {
-        async fn read(&self, _bucket: &str, key: &str) -> Result<Option<(Vec<u8>, ETag)>, StoreError> {
-            let object = self.0.lock().unwrap();
-            Ok(object
-                .as_ref()
-                .filter(|(found, _)| found == key)
-                .map(|(_, body)| (body.clone(), ETag("1".into()))))
-        }
-
-        async fn write(
-            &self,
-            _bucket: &str,
-            key: &str,
-            body: Vec<u8>,
-            expected: Option<&ETag>,
-        ) -> Result<Written, StoreError> {
-            assert_eq!(expected, None);
-            let mut object = self.0.lock().unwrap();
-            if object.is_some() {
-                return Ok(Written::Conflict);
-            }
-            *object = Some((key.to_owned(), body));
-            Ok(Written::Yes(ETag("1".into())))
-        }
-    }
 
     fn header(run_started_ms: i64) -> Header {
         serde_json::from_value(serde_json::json!({
@@ -166,7 +135,7 @@ mod tests {
         .unwrap()
     }
 
-    async fn shift(store: &OneObject, run_started_ms: i64, now_ms: i64) -> Result<i64, LedgerError> {
+    async fn shift(store: &Memory, run_started_ms: i64, now_ms: i64) -> Result<i64, LedgerError> {
         shift_ms(store, "stats", "ledger/", "old one", &header(run_started_ms), now_ms).await
     }
 
@@ -187,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_batch_decides_and_the_others_follow() {
-        let store = OneObject::default();
+        let store = Memory::default();
         let forty_days_ms = 40 * 24 * 3_600_000;
         let started = NOW_MS - forty_days_ms + 17;
         let first = shift(&store, started, NOW_MS).await.unwrap();
@@ -195,18 +164,19 @@ mod tests {
         let begins_before_now_ms = NOW_MS - (started + first);
         assert!((BEGIN_BEFORE_NOW_MS..BEGIN_BEFORE_NOW_MS + MINUTE_MS).contains(&begins_before_now_ms));
         assert_eq!(shift(&store, started, NOW_MS + 500_000).await, Ok(first));
-        assert_eq!(store.0.lock().unwrap().as_ref().unwrap().0, "ledger/old%20one/a%2Fb/r/anchor.json");
+        let objects = store.objects.lock().unwrap();
+        assert_eq!(objects.keys().collect::<Vec<_>>(), ["ledger/old%20one/a%2Fb/r/anchor.json"]);
     }
 
     #[tokio::test]
     async fn a_run_of_the_future_is_shifted_back() {
-        assert_eq!(shift(&OneObject::default(), NOW_MS, NOW_MS).await, Ok(-BEGIN_BEFORE_NOW_MS));
+        assert_eq!(shift(&Memory::default(), NOW_MS, NOW_MS).await, Ok(-BEGIN_BEFORE_NOW_MS));
     }
 
     #[tokio::test]
     async fn an_anchor_that_is_none_is_said() {
-        let store = OneObject::default();
-        *store.0.lock().unwrap() = Some(("ledger/old%20one/a%2Fb/r/anchor.json".into(), b"{}".to_vec()));
+        let store = Memory::default();
+        store.write("stats", "ledger/old%20one/a%2Fb/r/anchor.json", b"{}".to_vec(), None).await.unwrap();
         let error = shift(&store, 0, NOW_MS).await.unwrap_err();
         assert!(error.to_string().contains("no anchor: missing field `shift_ms`"), "{error}");
     }

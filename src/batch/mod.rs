@@ -29,3 +29,6 @@ pub const MAX_HEADER_BYTES: usize = 64 << 10;
 /// Longest `test`, `run` or `source`, in bytes: together they must fit into an S3 key of 1,024 bytes.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>
 pub const MAX_IDENTITY_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests;

@@ -261,7 +261,3 @@ impl Columns {
         })
     }
 }
-
-#[cfg(test)]
-#[path = "reader_tests.rs"]
-mod tests;

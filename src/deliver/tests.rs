@@ -1,11 +1,13 @@
 //! Delivery against services that do as each case says, with a clock that jumps over waits.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::*;
-use crate::plan::LogEvent;
+use crate::plan::{LogEvent, Plan};
 
 /// Answers each call from its script; an empty script is success.
 #[derive(Default)]

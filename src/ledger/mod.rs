@@ -398,5 +398,6 @@ fn millis(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
-#[path = "ledger_tests.rs"]
+pub(crate) mod memory;
+#[cfg(test)]
 mod tests;

@@ -304,5 +304,4 @@ async fn in_time<T>(end: Instant, work: impl Future<Output = T>) -> Result<T, Ca
 }
 
 #[cfg(test)]
-#[path = "relay_tests.rs"]
 mod tests;

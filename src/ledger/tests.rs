@@ -3,49 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::memory::Memory;
 use super::*;
 
 const LEASE: Duration = Duration::from_secs(45);
-
-#[derive(Default)]
-struct Memory {
-    objects: Mutex<BTreeMap<String, (Vec<u8>, u64)>>,
-    /// A write that was carried out is answered as if its repetition had met it.
-    lose_answer: Mutex<bool>,
-    /// A write that was carried out is never answered.
-    hang: Mutex<bool>,
-}
-
-impl LedgerStore for Memory {
-    async fn read(&self, _bucket: &str, key: &str) -> Result<Option<(Vec<u8>, ETag)>, StoreError> {
-        let objects = self.objects.lock().unwrap();
-        Ok(objects.get(key).map(|(body, version)| (body.clone(), ETag(version.to_string()))))
-    }
-
-    async fn write(
-        &self,
-        _bucket: &str,
-        key: &str,
-        body: Vec<u8>,
-        expected: Option<&ETag>,
-    ) -> Result<Written, StoreError> {
-        let version = {
-            let mut objects = self.objects.lock().unwrap();
-            let version = objects.get(key).map(|(_, version)| *version);
-            if version.map(|version| version.to_string()) != expected.map(|tag| tag.0.clone()) {
-                return Ok(Written::Conflict);
-            }
-            let version = version.unwrap_or_default() + 1;
-            objects.insert(key.to_owned(), (body, version));
-            version
-        };
-        if std::mem::take(&mut *self.hang.lock().unwrap()) {
-            std::future::pending::<()>().await;
-        }
-        let lost = std::mem::take(&mut *self.lose_answer.lock().unwrap());
-        Ok(if lost { Written::Conflict } else { Written::Yes(ETag(version.to_string())) })
-    }
-}
 
 struct World {
     store: Memory,

@@ -1,6 +1,6 @@
 //! The whole road with services in memory: what is published, and what an event is answered.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::*;
 use crate::deliver::{CallError, Failure};
+use crate::ledger::memory::Memory;
 use crate::ledger::{ETag, StoreError, Written};
 use crate::plan::{LogCall, MetricCall};
 
@@ -19,7 +20,7 @@ const NOW_MS: i64 = 1_795_256_940_000;
 /// S3, CloudWatch and CloudWatch Logs at once; metrics fail while `failure` says so.
 #[derive(Default)]
 struct World {
-    objects: Mutex<HashMap<String, (Vec<u8>, u64)>>,
+    store: Memory,
     requests: AtomicU64,
     metric_calls: AtomicU64,
     log_events: AtomicU64,
@@ -29,33 +30,25 @@ struct World {
 
 impl ObjectStore for &World {
     async fn get(&self, object: &ObjectRef, _limit: u64) -> Result<Vec<u8>, FetchError> {
-        let objects = self.objects.lock().unwrap();
+        let objects = self.store.objects.lock().unwrap();
         let found = objects.get(&object.key).map(|(body, _)| body.clone());
         found.ok_or_else(|| FetchError::Missing("NoSuchKey: The specified key does not exist.".into()))
     }
 }
 
 impl LedgerStore for &World {
-    async fn read(&self, _bucket: &str, key: &str) -> Result<Option<(Vec<u8>, ETag)>, StoreError> {
-        let objects = self.objects.lock().unwrap();
-        Ok(objects.get(key).map(|(body, version)| (body.clone(), ETag(version.to_string()))))
+    async fn read(&self, bucket: &str, key: &str) -> Result<Option<(Vec<u8>, ETag)>, StoreError> {
+        self.store.read(bucket, key).await
     }
 
     async fn write(
         &self,
-        _bucket: &str,
+        bucket: &str,
         key: &str,
         body: Vec<u8>,
         expected: Option<&ETag>,
     ) -> Result<Written, StoreError> {
-        let mut objects = self.objects.lock().unwrap();
-        let version = objects.get(key).map(|(_, version)| *version);
-        if version.map(|version| version.to_string()) != expected.map(|tag| tag.0.clone()) {
-            return Ok(Written::Conflict);
-        }
-        let version = version.unwrap_or_default() + 1;
-        objects.insert(key.to_owned(), (body, version));
-        Ok(Written::Yes(ETag(version.to_string())))
+        self.store.write(bucket, key, body, expected).await
     }
 }
 
@@ -106,11 +99,11 @@ impl World {
     }
 
     fn put(&self, key: &str, body: Vec<u8>) {
-        self.objects.lock().unwrap().insert(key.to_owned(), (body, 1));
+        self.store.objects.lock().unwrap().insert(key.to_owned(), (body, 1));
     }
 
     fn ledger(&self) -> Value {
-        let objects = self.objects.lock().unwrap();
+        let objects = self.store.objects.lock().unwrap();
         let (_, (body, _)) =
             objects.iter().find(|(key, _)| key.starts_with("ledger/")).expect("a ledger entry");
         serde_json::from_slice(body).unwrap()
@@ -234,7 +227,7 @@ async fn a_plan_that_cannot_be_made_again_is_not_mixed_with_another() {
     world.handle(event(&["one"])).await.unwrap_err();
     *world.failure.lock().unwrap() = None;
     {
-        let mut objects = world.objects.lock().unwrap();
+        let mut objects = world.store.objects.lock().unwrap();
         let (body, _) = objects.get_mut("ledger/live/t/r/s/000000.json").unwrap();
         let mut entry: Value = serde_json::from_slice(body).unwrap();
         entry["fingerprint"] = "0123456789abcdef".into();
@@ -257,7 +250,7 @@ async fn a_batch_that_somebody_else_publishes_is_left_to_them() {
     world.put("one", batch(0, 7));
     world.handle(event(&["one"])).await.unwrap();
     {
-        let mut objects = world.objects.lock().unwrap();
+        let mut objects = world.store.objects.lock().unwrap();
         let (body, _) = objects.get_mut("ledger/live/t/r/s/000000.json").unwrap();
         let mut entry: Value = serde_json::from_slice(body).unwrap();
         entry["state"] = "claimed".into();
@@ -284,7 +277,7 @@ async fn a_replayed_batch_is_another_test_and_leaves_the_live_one_alone() {
     world.put("replays/before/t/r/s/0", batch(0, 7));
     world.handle(event(&["batches/t/r/s/0", "replays/before/t/r/s/0"])).await.unwrap();
     assert_eq!(world.requests.load(Ordering::Relaxed), 14);
-    let objects = world.objects.lock().unwrap();
+    let objects = world.store.objects.lock().unwrap();
     let mut ledger: Vec<_> = objects.keys().filter(|key| key.starts_with("ledger/")).cloned().collect();
     ledger.sort();
     assert_eq!(
