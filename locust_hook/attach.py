@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 import gevent
 import locust
 from gevent.lock import RLock
+from gevent.pool import Group
 from locust.env import Environment
 from locust.event import Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
@@ -67,6 +68,7 @@ class Hook:
         self._started = False
         self._reported = ""
         self._finishing = RLock()
+        self._ending = Group()
         events.init_command_line_parser.add_listener(self.on_parser)
         events.init.add_listener(self.on_init)
         events.test_start.add_listener(self.on_test_start)
@@ -272,20 +274,19 @@ class Hook:
         with self._finishing:
             recorder, self.recorder = self.recorder, None
             if recorder is not None:
-                recorder.finish()
-                self._report(recorder)
+                self._finish(recorder)
+            self._ending.join()  # runs before this one, each within its own bound
 
     def _end_run(self) -> None:
         """Ends the run before the next one, whose start does not wait for the uploads."""
         recorder, self.recorder = self.recorder, None
         if recorder is not None:
-            recorder.flush()
+            recorder.stop()
+            self._ending.spawn(self._finish, recorder)
 
-            def finish() -> None:
-                recorder.finish(flush=False)
-                self._report(recorder)
-
-            gevent.spawn(finish)
+    def _finish(self, recorder: Recorder) -> None:
+        recorder.finish()
+        self._report(recorder)
 
     def _report_when_stored(self, recorder: Recorder) -> None:
         recorder.flush()

@@ -138,7 +138,7 @@ class Bucket:
         if self._client is None:
             try:
                 self._client = self._make_client()
-            except BotoCoreError as error:
+            except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL
                 raise UploadError(f"{error}: s3://{self.bucket}") from error
         return self._client
 
@@ -175,6 +175,8 @@ class Bucket:
             if not isinstance(error, (ConnectionError, HTTPClientError)):
                 self._forget_client()  # no credentials, no token, a broken profile: likewise
             raise UploadError(f"{error}: s3://{self.bucket}/{self.prefix}{key}") from error
+        except Exception as error:  # what botocore does not wrap: the batch waits all the same
+            raise UploadError(f"{error!r}: s3://{self.bucket}/{self.prefix}{key}") from error
 
 
 def preload() -> None:
@@ -183,7 +185,7 @@ def preload() -> None:
 
     try:
         s3_client()
-    except BotoCoreError as error:
+    except (BotoCoreError, ValueError) as error:
         logger.debug("relay: no S3 client yet: %s", error)  # the first upload will say it, if there is one
 
 

@@ -97,6 +97,7 @@ class Recorder:
         self._flush_lock = RLock()
         self._flush_now = Event()
         self._stopping = False
+        self._closed = False
         self._unsealed = False
         self._said_folded = False
         self._said_spool_error = False
@@ -124,18 +125,21 @@ class Recorder:
             wait = min(TICK_SECONDS, max(0.0, due - self.clock()))
             asked = self._flush_now.wait(wait)
             self._flush_now.clear()
+            if self._stopping:
+                break
             if self._count_users is not None:
                 self._count_users(self.now_ms())
             now = self.clock()
-            if self._stopping:
-                break
             if asked or now >= due or self.columns.size >= FLUSH_BYTES:
                 due = now + self.settings.flush_seconds
                 self.flush(PAUSE_SECONDS)
 
-    def flush(self, pause: float = 0.0) -> None:
+    def flush(self, pause: float = 0.0, *, last: bool = False) -> None:
         """Seals what was collected; `pause`: seconds to pause now and then, 0 for never."""
         with self._flush_lock:
+            if self._closed:
+                return
+            self._closed = last
             from_ms, to_ms = self._from_ms, self.now_ms()
             taken = self.columns.take()
             self._from_ms = to_ms
@@ -197,8 +201,13 @@ class Recorder:
         self.uploader.add(sealed)
         self.uploader.trim(excess)
 
-    def finish(self, *, flush: bool = True) -> bool:
-        """Ends the record within the setting's bound: a last flush (unless it is done), then the uploads.
+    def stop(self) -> None:
+        """Takes the columns for the last time: from now on, they are the next run's."""
+        self._stopping = True
+        self.flush(last=True)
+
+    def finish(self) -> bool:
+        """Ends the record within the setting's bound: a last flush (unless `stop` did it), then the uploads.
 
         What cannot be stored in time stays in the spool. A KeyboardInterrupt ends the wait, not the flush.
         Returns whether everything is stored.
@@ -206,7 +215,7 @@ class Recorder:
         deadline = self.clock() + self.settings.final_flush_seconds
         self._stopping = True
         self._flush_now.set()
-        last = gevent.spawn(self._last_flush, flush)
+        last = gevent.spawn(self._last_flush)
         try:
             last.join(timeout=max(MIN_FLUSH_SECONDS, deadline - self.clock()))
             stored = self.uploader.drain(deadline)
@@ -219,11 +228,10 @@ class Recorder:
         self._spool.close()
         return stored
 
-    def _last_flush(self, flush: bool) -> None:
+    def _last_flush(self) -> None:
         if self._greenlet is not None:
             self._greenlet.join()  # it may be in the middle of a flush
-        if flush:
-            self.flush()
+        self.stop()
 
     def summary(self) -> str:
         """One line: what was seen, what was written, what is waiting or lost."""

@@ -281,6 +281,7 @@ def test_a_batch_that_is_there_already_counts_as_stored() -> None:
         (s3_error(503, "SlowDown"), 1),
         (s3_error(400, "ExpiredToken"), 2),
         (NoCredentialsError(), 2),
+        (RuntimeError("nobody expects this"), 1),
     ],
 )
 def test_credentials_are_read_anew_only_when_they_were_wrong(error: Exception, clients: int) -> None:
