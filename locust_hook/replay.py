@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -306,11 +306,16 @@ def copy(replay: Replay, source: Archive, pool: ThreadPoolExecutor, parallel: in
     """Puts the anchors and the missing batches in place; raises at the first that cannot be copied."""
     for run in replay.runs:
         replay.target.set_anchor(run.items, replay.shift_ms)
+    bring = partial(replay.target.bring, source)
     with Progress("copied batches", len(replay.missing)) as progress:
-        for _ in archive.in_order(
-            pool, parallel, lambda item: replay.target.bring(source, item), replay.missing
-        ):
-            progress.advance()
+        try:
+            for _ in archive.in_order(pool, parallel, bring, replay.missing):
+                progress.advance()
+        except (ArchiveError, BatchError) as error:
+            raise ReplayError(
+                f"{error}\n{progress.count:,} of {len(replay.missing):,} batches are copied: the same command "
+                "goes on from there"
+            ) from error
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 
+from locust_hook import archive, replay_plan
+from locust_hook.archive import ArchiveError, Folder, Item, by_run
+from locust_hook.replay import CONFLICTS, ReplayError, Target
 from tests.replay.conftest import Command, Replays, same
 from tests.replay.recorded import DAY_MS, HOUR_MS, MINUTE_MS, Run
 
@@ -79,7 +84,9 @@ def test_by_plain_copy_in_any_order_by_four_relays(cloud: Replays, shown: Any) -
     assert same(cloud.minutes("checkout@copied", shift_ms), shown)
 
 
-def test_by_command_killed_and_resumed(cloud: Replays, shown: Any, command: Command) -> None:
+def test_by_command_killed_and_resumed(
+    cloud: Replays, shown: Any, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = (f"s3://{cloud.bucket}", "--name", "by command", "--test", "checkout", "--run", OLD.run)
     halted = cloud.aws.faults.add(kind="timeout", operation="CopyObject", skip=10, times=None)
     process = subprocess.Popen(
@@ -98,6 +105,8 @@ def test_by_command_killed_and_resumed(cloud: Replays, shown: Any, command: Comm
     assert 10 <= len(in_place) < 36
     shift_ms = cloud.shift_ms(OLD, "by%20command")
 
+    parse_time = replay_plan.parse_time
+    monkeypatch.setattr(replay_plan, "parse_time", lambda text: parse_time(text) + 5 * MINUTE_MS)
     resumed = command("replay", *arguments)
     assert resumed.code == 0, resumed.err
     assert f"begun before: {len(in_place)} of 36 batches are in place" in resumed.out
@@ -300,3 +309,85 @@ def test_names_that_the_relay_would_not_take(command: Command, name: str, tmp_pa
     with pytest.raises(SystemExit) as exit_:
         command("replay", tmp_path, "--name", name)
     assert exit_.value.code == 2
+
+
+# Single steps -----------------------------------------------------------------------------------------
+
+
+def test_a_copy_that_fails_says_how_far_it_came(
+    cloud: Replays, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring = Target.bring
+
+    def failing(self: Target, source: archive.Archive, item: Item) -> None:
+        if item.source == "host-worker-2" and item.seq == 0:
+            raise ArchiveError("s3://x: no more")
+        bring(self, source, item)
+
+    arguments = (f"s3://{cloud.bucket}", "--test", "checkout", "--run", OLD.run, "--name", "failing")
+    monkeypatch.setattr(Target, "bring", failing)
+    outcome = command("replay", *arguments, "--parallel", "1")
+    assert outcome.code == 1
+    assert "replay: s3://x: no more\n24 of 36 batches are copied: the same command goes on" in outcome.err
+    monkeypatch.undo()
+
+
+class Answers:
+    """An S3 client that answers every write with the next of some HTTP statuses."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses = list(statuses)
+        self.calls: list[dict[str, Any]] = []
+
+    def put_object(self, **arguments: Any) -> None:
+        self.calls.append(arguments)
+        if (status := self.statuses.pop(0)) != 200:
+            answer: Any = {"Error": {"Code": "Code"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+            raise ClientError(answer, "PutObject")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "well"),
+    [([200], True), ([412], True), ([409, 409, 200], True), ([409] * 3, False), ([403], False)],
+)
+def test_writes_are_conditional_and_conflicts_are_tried_again(
+    tmp_path: Path, statuses: list[int], well: bool
+) -> None:
+    TODAY.write(tmp_path)
+    source = Folder(tmp_path)
+    item = source.items()[0]
+    client = Answers(*statuses)
+    target = Target(client, "b", "n", "ledger/")
+    if well:
+        target.bring(source, item)
+    else:
+        with pytest.raises(ArchiveError, match=r"s3://b/replays/n/checkout/.*/000000\.ndjson\.gz: "):
+            target.bring(source, item)
+    assert len(client.calls) == len(statuses) <= CONFLICTS
+    assert {call["IfNoneMatch"] for call in client.calls} == {"*"}
+
+
+def test_copies_are_conditional(cloud: Replays) -> None:
+    client = cloud.aws.client("s3")
+    source = archive.Bucket(client, "a", "")
+    item = Item("t", "r", "s", 7, "batches/t/r/s/000007.ndjson.gz", 10)
+    expected = {
+        "Bucket": "b", "Key": "replays/n/t/r/s/000007.ndjson.gz", "IfNoneMatch": "*",
+        "CopySource": {"Bucket": "a", "Key": item.key}, "StorageClass": "STANDARD", "TaggingDirective": "REPLACE",
+    }  # fmt: skip
+    with Stubber(client) as stub:
+        stub.add_client_error("copy_object", "PreconditionFailed", "", 412, expected_params=expected)
+        Target(client, "b", "n", "ledger/").bring(source, item)
+        stub.assert_no_pending_responses()
+
+
+def test_whoever_sets_the_anchor_first_decides(cloud: Replays, tmp_path: Path) -> None:
+    TODAY.write(tmp_path)
+    (run,) = by_run(Folder(tmp_path).items())
+    target = Target(cloud.s3, cloud.bucket, "contested", "ledger/")
+    assert target.anchor(run) is None
+    target.set_anchor(run, MINUTE_MS)
+    target.set_anchor(run, MINUTE_MS)
+    with pytest.raises(ReplayError, match="moved by 60000 ms and not 120000 ms"):
+        target.set_anchor(run, 2 * MINUTE_MS)
+    assert target.anchor(run) == MINUTE_MS
