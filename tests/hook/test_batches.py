@@ -336,6 +336,19 @@ def test_pop_last_takes_the_newest_requests_of_all_groups() -> None:
     assert columns.pop_last(0) == []
 
 
+def test_requests_after_the_end_of_a_run_can_be_those_of_the_next_one() -> None:
+    columns = started(10)
+    for number in range(5):
+        record(columns, Request(0, "GET", "/", float(number), 1))
+    columns.end()
+    for number in range(5, 8):
+        record(columns, Request(0, "GET", "/", float(number), 1))
+    last = columns.pop_last(2)
+    assert sorted(row.response_time_us or 0 for row in batch_of(columns).rows) == [1000 * n for n in range(6)]
+    columns.begin(10, last)
+    assert sorted(row.response_time_us or 0 for row in batch_of(columns).rows) == [6000, 7000]
+
+
 def test_an_interval_does_not_show_up_in_the_next_one() -> None:
     columns = started(10)
     for _ in range(2):
