@@ -12,13 +12,14 @@
 - `recorder`: one process's part of one run: flushes at intervals and at the end
 - `settings`: options and environment variables
 - `attach`: Locust's events
+- `plugin`: attaches as a second locustfile
 - `console`: links
 
 And the commands, which run without Locust:
 
 - `archive`, `archive_reader`: finding archived batches, and reading one
 - `runs`: lists them
-- `replay`, `replay_plan`: publishes them again, at another time
+- `replay`, `replay_plan`, `replay_target`: publishes them again, at another time
 - `compare`: puts two runs side by side
 - `redrive`: delivers again what could not be published
 - `progress`: how far a command is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,25 @@ def test_without_a_change_to_the_locustfile_and_attached_twice(bench: Bench) -> 
         },
     ).ends()  # fmt: skip
     check_one_run(bench, ["local"])
+
+
+def test_as_a_second_locustfile(bench: Bench) -> None:
+    mine = bench.folder / "mine.py"
+    mine.write_text(
+        "from locust import HttpUser, task\n"
+        "class Visitor(HttpUser):\n"
+        "    @task\n"
+        "    def page(self):\n"
+        "        self.client.get('/page/1')\n"
+    )
+    plugin = Path(locust_hook.__file__).with_name("plugin.py")
+    bench.start(
+        *("-f", f"{mine},{plugin}", "--host", bench.host, "--headless", "--run-time", "1s"),
+        *("--relay-to", bench.out.as_uri(), "--relay-spool", str(bench.spool)),
+    ).ends()  # fmt: skip
+    ((_, batches),) = read_folder(bench.out).items()
+    assert {batch.header["test"] for batch in batches} == {"mine"}
+    assert counts(batches).keys() == {("GET", "/page/1")}
 
 
 def test_nothing_set_nothing_done(bench: Bench) -> None:
