@@ -19,7 +19,7 @@ from botocore.stub import Stubber
 
 from locust_hook import archive, replay_plan
 from locust_hook.archive import ArchiveError, Folder, Item, by_run
-from locust_hook.replay import CONFLICTS, ReplayError, Target
+from locust_hook.replay_target import CONFLICTS, ReplayError, Target
 from tests.replay.conftest import Command, Replays, same
 from tests.replay.recorded import DAY_MS, HOUR_MS, MINUTE_MS, Run
 
@@ -373,7 +373,8 @@ def test_copies_are_conditional(cloud: Replays) -> None:
     item = Item("t", "r", "s", 7, "batches/t/r/s/000007.ndjson.gz", 10)
     expected = {
         "Bucket": "b", "Key": "replays/n/t/r/s/000007.ndjson.gz", "IfNoneMatch": "*",
-        "CopySource": {"Bucket": "a", "Key": item.key}, "StorageClass": "STANDARD", "TaggingDirective": "REPLACE",
+        "CopySource": {"Bucket": "a", "Key": item.key}, "StorageClass": "STANDARD",
+        "TaggingDirective": "REPLACE",
     }  # fmt: skip
     with Stubber(client) as stub:
         stub.add_client_error("copy_object", "PreconditionFailed", "", 412, expected_params=expected)
