@@ -33,7 +33,7 @@ def stack(aws: LocalAws) -> Stack:
 
 @pytest.fixture(scope="module")
 def function(aws: LocalAws, stack: Stack, relay_binary: Path) -> Iterator[Function]:
-    command = [*LIMITED, *TRACEABLE, relay_binary]
+    command = [*LIMITED, *TRACEABLE, str(relay_binary)]
     with aws.run_function(stack, "RelayFunction", command, retry_waits=(0, 0)) as function:
         yield function
 
