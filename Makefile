@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RELAY := target/debug/locust-cloudwatch-relay
 RELAY_SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+FUZZ_SECONDS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check build deploy clean
+.PHONY: help setup demo test check faults fuzz deny build deploy clean
 
 help: ## Say what each command does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +40,21 @@ test: check $(RELAY) ## Everything: check, the relay's tests, the Python tests, 
 	cargo test --locked
 	$(BIN)/pytest
 
+faults: $(READY) $(RELAY) ## Deliver under every fault; prints what came of each
+	$(BIN)/pytest tests/faults
+
+fuzz: $(READY) ## Fuzz the relay's pure stages, each for FUZZ_SECONDS (needs the nightly compiler)
+	@cargo fuzz --version || cargo install --locked cargo-fuzz
+	$(BIN)/python fuzz/seed.py
+	for stage in notification batch plan; do \
+		cargo +nightly fuzz run $$stage -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=512 || exit 1; \
+	done
+
+deny: ## Check the dependencies: licences, bans, sources; advisories need network
+	@cargo deny --version || cargo install --locked cargo-deny
+	cargo deny --locked check
+
 build: $(READY) ## Build the function as `sam deploy` uploads it (.aws-sam/build)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
 
@@ -46,4 +62,4 @@ deploy: build ## Deploy to your AWS account, with questions
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam deploy --guided
 
 clean: ## Delete what the other commands made
-	rm -rf target .aws-sam $(VENV)
+	rm -rf target fuzz/target .aws-sam $(VENV)
