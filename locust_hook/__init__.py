@@ -21,7 +21,7 @@ And the commands, which run without Locust:
 - `runs`: lists them
 - `replay`, `replay_plan`, `replay_target`: publishes them again, at another time
 - `compare`: puts two runs side by side
-- `redrive`: delivers again what could not be published
+- `redrive`, `failed`, `redeliver`: delivers again what could not be published
 - `progress`: how far a command is
 """
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -20,13 +19,11 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from .failed import MAX_MESSAGES, Item, Queue, RedriveError, items_of_keys
+from .progress import Progress, say
 from .redeliver import Copier, Invoker
 
 INVOKE_SECONDS: Final = 910
 """Lambda's longest time-out is 900 s."""
-
-PROGRESS_SECONDS: Final = 10
-"""Between two lines about the progress, where no terminal shows it all the time."""
 
 _QUEUE_REGION = re.compile(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com")
 
@@ -37,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return redrive(options)
     except (ClientError, BotoCoreError, RedriveError, OSError, UnicodeDecodeError) as error:
-        print(f"redrive: {error}", file=sys.stderr)  # noqa: T201
+        say(f"redrive: {error}", to=sys.stderr)
         return 1
 
 
@@ -96,7 +93,7 @@ def redrive(options: argparse.Namespace) -> int:
         # Whatever happened: what is not published can be seen by the next one at once.
         problems = queue.put_back(item for item in items if not item.done or options.dry_run) if queue else []
     for problem in problems:
-        print(f"redrive: a message stays hidden for some minutes: {problem}", file=sys.stderr)  # noqa: T201
+        say(f"redrive: a message stays hidden for some minutes: {problem}", to=sys.stderr)
     return report(items, options.dry_run)
 
 
@@ -108,30 +105,31 @@ def deliver(
     queue: Queue | None,
 ) -> None:
     """Delivers the items and deletes the messages of those that are published."""
-    progress, deleted = Progress(len(items)), set[int]()
+    deleted = set[int]()
 
     def on_done(done: list[Item]) -> None:
         fresh = [item for item in done if id(item) not in deleted]
         deleted.update(map(id, fresh))
         for problem in queue.delete(fresh) if queue else []:
-            print(f"redrive: published, but a message cannot be deleted: {problem}", file=sys.stderr)  # noqa: T201
-        progress.show(items)
+            say(f"redrive: published, but a message cannot be deleted: {problem}", to=sys.stderr)
+        progress.advance(len(fresh))
 
     config = Config(
         read_timeout=INVOKE_SECONDS if options.function else 60,
         retries={"mode": "standard", "max_attempts": 5},
         max_pool_connections=options.parallel,
     )
-    if options.function and not options.dry_run:
-        Invoker(session.client("lambda", config=config), options.function, pool).deliver(items, on_done)
-    else:
-        s3 = session.client("s3", config=config)
-        copier = Copier(s3, options.ledger_prefix, options.wait_seconds, pool)
+    with Progress("published", len(items)) as progress:
+        if options.function and not options.dry_run:
+            Invoker(session.client("lambda", config=config), options.function, pool).deliver(items, on_done)
+            return
+        copier = Copier(
+            session.client("s3", config=config), options.ledger_prefix, options.wait_seconds, pool
+        )
         if options.dry_run:
             copier.look(items)
         else:
             copier.deliver(items, on_done)
-    progress.end()
 
 
 def report(items: Sequence[Item], dry_run: bool) -> int:
@@ -154,28 +152,5 @@ def report(items: Sequence[Item], dry_run: bool) -> int:
         lines.append(f"redrive: {len(items)} taken, {done} published, {failed} not published")
     if len(items) >= MAX_MESSAGES:
         lines.append(f"redrive: there may be more than these {MAX_MESSAGES}: run it again")
-    print("\n".join(lines))  # noqa: T201
+    say(*lines)
     return 1 if failed else 0
-
-
-class Progress:
-    """Says how far it is, on standard error."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._said, self._terminal = total, time.monotonic(), sys.stderr.isatty()
-
-    def show(self, items: Iterable[Item]) -> None:
-        """Shows it if it is time."""
-        items = list(items)
-        done, failed = sum(item.done for item in items), sum(bool(item.error) for item in items)
-        text = f"redrive: {done} of {self._total} published, {failed} failed"
-        if self._terminal:
-            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)  # noqa: T201
-        elif time.monotonic() - self._said >= PROGRESS_SECONDS:
-            self._said = time.monotonic()
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
-
-    def end(self) -> None:
-        """Leaves the line."""
-        if self._terminal:
-            print(file=sys.stderr)  # noqa: T201
