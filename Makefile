@@ -8,14 +8,14 @@ RELAY_SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 FUZZ_SECONDS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check faults fuzz deny build deploy clean
+.PHONY: help setup demo test test-oldest check bench faults fuzz deny build deploy clean
 
 help: ## Say what each command does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY) ## Make the Python environment in .venv from the pinned requirements
 
-$(READY): requirements-dev.txt pyproject.toml
+$(READY): requirements-dev.txt pyproject.toml locust_hook/_fast.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -39,6 +39,22 @@ check: $(READY) ## Format, lint, types, docs
 test: check $(RELAY) ## Everything: check, the relay's tests, the Python tests, end to end
 	cargo test --locked
 	$(BIN)/pytest
+	$(MAKE) test-oldest
+
+test-oldest: $(READY) target/oldest/bin/python ## The hook with the oldest Locust and boto3 that it supports
+	HOOK_TESTS_PYTHON=target/oldest/bin/python $(BIN)/pytest tests/hook/test_locust.py
+
+target/oldest/bin/python:
+	$(PYTHON) -m venv target/oldest
+	target/oldest/bin/pip install --quiet --disable-pip-version-check locust==2.32.0 boto3==1.36.0
+
+bench: $(READY) target/bench/venv/bin/python ## Measure the hook beside its peers (docs/performance.md)
+	$(BIN)/python -m benches.hook
+
+target/bench/venv/bin/python: requirements-bench.txt
+	$(PYTHON) -m venv target/bench/venv
+	target/bench/venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 faults: $(READY) $(RELAY) ## Deliver under every fault; prints what came of each
 	$(BIN)/pytest tests/faults
