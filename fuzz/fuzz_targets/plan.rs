@@ -35,7 +35,9 @@ fn config(choice: u8) -> Config {
     let settings = move |name: &str| match name {
         "RELAY_LOG_GROUP" => Some("/locust/fuzz".to_owned()),
         "RELAY_RESOLUTION_SECONDS" => Some(pick(0, ["1", "60"])),
-        "RELAY_DIMENSION_SETS" => Some(pick(1, ["Test;Test,Method,Name", "Test;Test,Run,Source,Host,Method,Name"])),
+        "RELAY_DIMENSION_SETS" => {
+            Some(pick(1, ["Test;Test,Method,Name", "Test;Test,Run,Source,Host,Method,Name"]))
+        }
         "RELAY_LOG_REQUESTS" => Some(pick(2, ["all", "failures"])),
         "RELAY_LOG_SAMPLE" => Some(pick(3, ["1.0", "0.5"])),
         "RELAY_MAX_ENDPOINTS" => Some(pick(4, ["200", "1"])),
@@ -70,7 +72,10 @@ fn check_metrics(call: &MetricCall, now_ms: i64) {
 
 fn check_logs(call: &LogCall, now_ms: i64) {
     let stream = &call.stream;
-    assert!((1..=MAX_STREAM_NAME_CHARS).contains(&stream.chars().count()) && !stream.contains([':', '*']), "{stream}");
+    assert!(
+        (1..=MAX_STREAM_NAME_CHARS).contains(&stream.chars().count()) && !stream.contains([':', '*']),
+        "{stream}"
+    );
     assert!((1..=MAX_EVENTS_PER_CALL).contains(&call.events.len()));
     let bytes: usize = call.events.iter().map(|event| event.message.len() + EVENT_OVERHEAD_BYTES).sum();
     assert!(bytes <= MAX_LOG_CALL_BYTES);
