@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -20,3 +21,6 @@ def pytest_configure(config: pytest.Config) -> None:
         AWS_EC2_METADATA_DISABLED="true",
         SAM_CLI_TELEMETRY="0",
     )
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
