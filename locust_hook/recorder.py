@@ -101,6 +101,7 @@ class Recorder:
         self._unsealed = False
         self._said_folded = False
         self._said_spool_error = False
+        self._said_errors: set[type[Exception]] = set()
         self._greenlet: gevent.Greenlet[[], None] | None = None
 
     def now_ms(self) -> int:
@@ -127,12 +128,15 @@ class Recorder:
             self._flush_now.clear()
             if self._stopping:
                 break
-            if self._count_users is not None:
-                self._count_users(self.now_ms())
             now = self.clock()
-            if asked or now >= due or self.columns.size >= FLUSH_BYTES:
-                due = now + self.settings.flush_seconds
-                self.flush(PAUSE_SECONDS)
+            try:
+                if self._count_users is not None:
+                    self._count_users(self.now_ms())
+                if asked or now >= due or self.columns.size >= FLUSH_BYTES:
+                    due = now + self.settings.flush_seconds
+                    self.flush(PAUSE_SECONDS)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next interval counts
+                self._say_error("recording was disturbed", error)
 
     def flush(self, pause: float = 0.0, *, last: bool = False) -> None:
         """Seals what was collected; `pause`: seconds to pause now and then, 0 for never."""
@@ -159,15 +163,15 @@ class Recorder:
                 labels=dict(self.run.labels),
             )
             self._seq += 1
-            chunks = []
-            resumed = time.perf_counter()
-            for chunk in encode.encode(header, taken, self.columns):
-                chunks.append(chunk)
-                if pause and time.perf_counter() - resumed > WORK_SECONDS:
-                    gevent.sleep(pause)
-                    self._drop_beyond_bound()
-                    resumed = time.perf_counter()
-            self._seal(header.seq, taken, chunks)
+            requests = taken.requests
+            try:
+                sealed, excess = self._seal(header.seq, requests, self._encode(header, taken, pause))
+            except Exception as error:  # noqa: BLE001  # no memory, a defect: it is counted
+                self.dropped += requests
+                self._say_error(f"cannot make a batch, its {requests} requests are lost", error)
+                return
+            self.uploader.add(sealed)
+            self.uploader.trim(excess)
         if self.columns.folded and not self._said_folded:
             self._said_folded = True
             logger.warning(
@@ -176,6 +180,23 @@ class Recorder:
                 self.settings.max_endpoints,
             )
 
+    def _encode(self, header: encode.Header, taken: Taken, pause: float) -> list[encode.Chunk]:
+        chunks = []
+        resumed = time.perf_counter()
+        for chunk in encode.encode(header, taken, self.columns):
+            chunks.append(chunk)
+            if pause and time.perf_counter() - resumed > WORK_SECONDS:
+                gevent.sleep(pause)
+                self._drop_beyond_bound()
+                resumed = time.perf_counter()
+        return chunks
+
+    def _say_error(self, what: str, error: Exception) -> None:
+        """Logs an error that nobody expected, once of each type: it may come again with every interval."""
+        if type(error) not in self._said_errors:
+            self._said_errors.add(type(error))
+            logger.error("relay: %s: %r (further ones are only counted)", what, error, exc_info=error)
+
     def _drop_beyond_bound(self) -> None:
         if self.columns.size > MAX_BYTES:
             count = self.columns.requests
@@ -183,8 +204,8 @@ class Recorder:
             self.dropped += count
             logger.error("relay: sealing does not keep up: %d requests are lost", count)
 
-    def _seal(self, seq: int, taken: Taken, chunks: list[encode.Chunk]) -> None:
-        requests = taken.requests
+    def _seal(self, seq: int, requests: int, chunks: list[encode.Chunk]) -> tuple[Sealed, int]:
+        """The sealed batch, and the bytes by which the spool exceeds its limit."""
 
         def seal() -> tuple[Sealed, int]:
             sealed = self._spool.seal(seq, requests, encode.compress(chunks))
@@ -198,8 +219,7 @@ class Recorder:
                 self._spool.root,
                 self._spool.error,
             )
-        self.uploader.add(sealed)
-        self.uploader.trim(excess)
+        return sealed, excess
 
     def stop(self) -> None:
         """Takes the columns for the last time: from now on, they are the next run's."""
@@ -222,8 +242,7 @@ class Recorder:
         except KeyboardInterrupt:
             last.join(timeout=MIN_FLUSH_SECONDS)
             stored = False
-        if not last.ready():
-            self._unsealed = True
+        self._unsealed = not last.successful()
         self.uploader.close()
         self._spool.close()
         return stored
@@ -245,7 +264,9 @@ class Recorder:
         lost = self.dropped + totals.lost_requests + sum(s.requests for s in waiting if s.path is None)
         if self._unsealed:
             line += "; the last flush did not end in time, its requests are LOST"
-        return f"{line}; {f'LOST {lost:,} requests' if lost else 'nothing lost'}"
+        if lost:
+            line += f"; LOST {lost:,} requests"
+        return line if lost or self._unsealed else f"{line}; nothing lost"
 
     def dashboard_link(self) -> str | None:
         """The dashboard's page for the time of the run; None without CloudWatch behind the destination."""

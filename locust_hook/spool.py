@@ -89,11 +89,12 @@ class Spool:
         """Bytes by which the batches of all processes under the root exceed the limit; negative: there is
         room."""
         total = 0
-        for path in self.root.glob(f"*/*{SUFFIX}"):
-            try:
-                total += path.stat().st_size
-            except FileNotFoundError:
-                continue  # uploaded by its owner meanwhile
+        for folder in _entries(self.root):
+            for path in _entries(Path(folder)):
+                try:
+                    total += path.stat().st_size if path.name.endswith(SUFFIX) else 0
+                except OSError:
+                    continue  # uploaded by its owner meanwhile, or not ours to see
         return total - self.limit
 
     def adopt(self) -> Iterator[Orphan]:
@@ -185,6 +186,15 @@ class Orphan(_Owner):
                 key = f"{prefix}{match[1]}{SUFFIX}"
                 found.append(Sealed(to, key, int(match[2]), path.stat().st_size, path=path))
         return found
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing when it is no folder, gone, or not ours to see."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
 
 
 def _try_lock(folder: Path) -> int | None:
