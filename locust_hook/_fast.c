@@ -18,7 +18,7 @@
 
 #define MAX_INT 9007199254740991.0 /* the largest integer that every JSON reader keeps: encode.MAX_INT */
 #define NO_STATUS (-1)
-#define DIGITS 18 /* a sign, the 16 digits of MAX_INT, a comma */
+#define DIGITS 21 /* a sign, the 19 digits of a long long, a comma */
 
 typedef struct {
     double at;            /* seconds since the epoch */
@@ -87,7 +87,11 @@ static char *write_int(char *out, long long value) {
     return out;
 }
 
-static long long at_ms(const Row *row) { return (long long)floor(row->at * 1000.0); }
+/* A clock that says anything else than a time (NaN included) must not lead out of an integer's range. */
+static long long at_ms(const Row *row) {
+    double ms = floor(row->at * 1000.0);
+    return (long long)(ms >= -MAX_INT ? fmin(ms, MAX_INT) : -MAX_INT);
+}
 
 /* Writes one column of the rows from `start` to `stop` as decimals with commas between. */
 static PyObject *column(Rows *self, Py_ssize_t start, Py_ssize_t stop, int which, long long from_ms) {
@@ -238,7 +242,8 @@ static int status_of(PyObject *response, long *status) {
     if (!response || response == Py_None) return 1;
     PyObject *code = PyObject_GetAttr(response, k_status_code);
     if (!code) {
-        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return -1;
+        /* None there, or a property of a client's own that fails: the request counts all the same. */
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
         PyErr_Clear();
         return 1;
     }

@@ -59,7 +59,7 @@ class Hook:
     def __init__(self, events: Events) -> None:
         """Listens to `events`; `attach` makes sure that it is done once."""
         self.events = events
-        self.columns = Columns(1, StatsError.parse_error)
+        self.columns = Columns(Settings.max_endpoints, StatsError.parse_error)
         self.recorder: Recorder | None = None
         self.environment: Environment | None = None
         self._own: dict[str, str] = {}
@@ -134,7 +134,9 @@ class Hook:
         # Locust has just cleared its statistics: what they hold belongs to this run, what came before does
         # not.
         last = self.columns.pop_last(environment.stats.num_requests)
-        self._end_run()
+        if self.recorder is not None:
+            self._end_run()
+            last += self.columns.pop_last(self.columns.requests)  # came while the former run was being sealed
         begun = self._told_run(environment) if _is_worker(environment) else self._new_run(environment)
         if begun is None:
             self._listen(False)
@@ -199,7 +201,11 @@ class Hook:
             return None
         # The beginning of the id that Locust shows for this worker, if it has one already.
         unique = getattr(environment.runner, "client_id", uuid4().hex).rpartition("_")[2][:8]
-        return chosen, Run(**told["run"]), f"{socket.gethostname()}-worker-{unique}"
+        source = f"{socket.gethostname()}-worker-{unique}"
+        if chosen.run:
+            # As in `_new_run`: this process may have two runs of that id.
+            source += f"-{secrets.token_hex(2)}"
+        return chosen, Run(**told["run"]), source
 
     def _event(self, kind: str, detail: dict[str, Any]) -> None:
         self.columns.event(int(time.time() * 1000), kind, detail)

@@ -169,7 +169,7 @@ class Columns:
                     response_time,
                     response_length,
                 )
-            except (KeyError, AttributeError, TypeError):
+            except Exception:  # noqa: BLE001  # names, responses and times are the user's: they may raise anything
                 missing(now(), request_type, name, response, response_time, response_length)
 
         return on_request
@@ -194,7 +194,8 @@ class Columns:
         if self._fast is not None and self._in_run and type(name) is type(request_type) is str:
             endpoint = (request_type, name)
             # Only what is kept as it is: neither folded nor cut.
-            if name in self._names and self.known_endpoint(request_type, name) == endpoint:
+            kept = name in self._names and text(request_type, MAX_NAME) == request_type
+            if kept and self.known_endpoint(request_type, name) == endpoint:
                 self._fast.add(name, request_type, http_status(response))
 
     def _success(
@@ -346,7 +347,10 @@ class Columns:
 
 def http_status(response: Any) -> int | None:
     """The HTTP status of a response, or None when there was none (Locust's clients say 0 then)."""
-    return valid_status(getattr(response, "status_code", None))
+    try:
+        return valid_status(response.status_code)
+    except Exception:  # noqa: BLE001  # a client's own response, or none: its property may raise anything
+        return None
 
 
 def valid_status(status: Any) -> int | None:
@@ -356,7 +360,10 @@ def valid_status(status: Any) -> int | None:
 
 def text(value: Any, limit: int) -> str:
     """`value` as text of at most `limit` characters that UTF-8 can carry (lone surrogates become `?`)."""
-    string: str = value if isinstance(value, str) else str(value)
+    try:
+        string: str = value if isinstance(value, str) else str(value)
+    except Exception:  # noqa: BLE001  # a user's own object must not cost more than its name
+        string = f"<{type(value).__name__}>"
     if not string.isascii():
         string = string.encode("utf-8", "replace").decode()
     return string[:limit]

@@ -176,9 +176,9 @@ def _response_time_us(values: list[Any]) -> bytes:
 def _response_bytes(values: list[Any]) -> bytes:
     try:
         array("i", values)  # refuses None, fractions and what is beyond 32 bits
+        return _few(values)
     except (TypeError, OverflowError):
         return _any(map(_bytes, values))
-    return _few(values)
 
 
 def _microseconds(milliseconds: Any) -> int | None:

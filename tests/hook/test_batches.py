@@ -397,3 +397,48 @@ def test_response_times_are_rounded_to_the_nearest_microsecond(values: list[floa
         columns.on_request(request_type="X", name="x", response_time=value, response_length=1)
     found = [row.response_time_us for row in batch_of(columns).rows]
     assert found == [round(value * 1000) for value in values if isfinite(value)]
+
+
+class Poison:
+    """Raises from wherever it is looked at."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("poison")
+
+    @property
+    def status_code(self) -> int:
+        raise RuntimeError("poison")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("poison")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __index__(self) -> int:
+        return 7
+
+
+def test_objects_that_raise_cost_nothing_but_what_they_hide() -> None:
+    columns = started(9)
+    for _ in range(3):
+        record(columns, Request(0, "GET", "/a", 1.0, 1))
+    poison = Poison()
+    for method, name, response, length in (
+        (poison, "/b", None, 1),
+        ("GET", poison, None, 1),
+        ("GET", "/a", poison, 1),
+        ("GET", "/a", None, poison),
+    ):
+        columns.on_request(
+            request_type=method, name=name, response_time=1.0, response_length=length, response=response
+        )
+    batch = batch_of(columns)
+    assert by_name(batch) == {"/a": 5, "/b": 1, "<Poison>": 1}
+    assert {row.method for row in batch.rows if row.name == "/b"} == {"<Poison>"}
+
+
+def test_a_long_method_is_cut_in_the_same_way_each_time() -> None:
+    columns = started(9)
+    for _ in range(3):
+        record(columns, Request(0, "M" * 9_000, "/a", 1.0, 1))
+    assert {row.method for row in batch_of(columns).rows} == {"M" * bounds.MAX_NAME}

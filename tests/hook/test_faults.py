@@ -403,6 +403,47 @@ def test_several_runs_of_one_process_in_the_web_ui(bench: Bench) -> None:
     )
 
 
+def test_two_runs_of_a_worker_under_one_id(bench: Bench) -> None:
+    port, web_port = free_port(), free_port()
+    url = f"http://127.0.0.1:{web_port}"
+    master = bench.start(
+        *("--locustfile", str(Path(__file__).parent / "visitors.py"), "--host", bench.host),
+        *("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)),
+        *("--web-host", "127.0.0.1", "--web-port", str(web_port), "--exit-code-on-error", "0"),
+        *("--relay-to", bench.out.as_uri(), "--relay-spool", str(bench.spool)),
+        *("--relay-flush-seconds", "0.5", "--relay-run", "fixed"),
+    )  # fmt: skip
+    worker = bench.worker(port)
+    master.says("Starting web interface")
+    wait_for(lambda: answers(url), "an answer of the web UI", master)
+    master.says("1 workers connected")
+    for number in range(2):
+        post(f"{url}/swarm", user_count="4", spawn_rate="100")
+        wait_for(partial(has_sources, bench, "worker", number + 1), "a stored batch", worker)
+        post(f"{url}/stop")
+        wait_for(partial(has_stopped, master, number + 1), "the end of the run", master)
+    master.signal(signal.SIGTERM)
+    for process in (master, worker):
+        process.ends()
+    told = re.findall(r"relay: run fixed: ([\d,]+) requests in", worker.output)
+    assert len(told) == 2
+    assert worker.output.count("nothing lost") == 2
+    batches = [batch for run in runs(bench).values() for batch in run]
+    stored = sum(len(batch.rows) for batch in batches if "-worker-" in batch.header["source"])
+    assert stored == sum(int(count.replace(",", "")) for count in told)
+
+
+def has_sources(bench: Bench, kind: str, count: int) -> bool:
+    """Whether batches of so many sources of a kind are stored."""
+    found = {batch.header["source"] for batches in runs(bench).values() for batch in batches}
+    return sum(f"-{kind}-" in source for source in found) >= count
+
+
+def has_stopped(master: Locust, count: int) -> bool:
+    """Whether the master has said the last line of so many runs."""
+    return len(re.findall(r"relay: run fixed: .* nothing lost", master.output)) >= count
+
+
 def has_runs(bench: Bench, count: int) -> bool:
     """Whether batches of so many runs are stored."""
     return len(runs(bench)) >= count
