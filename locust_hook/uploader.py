@@ -59,6 +59,7 @@ class Uploader:
         self._current: Sealed | None = None
         self._memory = 0
         self._failing_since: dict[str, float] = {}
+        self._said_undeleted = False
         self._wake = Event()
         self._hurry = Event()
         self._drained = Event()
@@ -124,9 +125,14 @@ class Uploader:
         self.totals.lost_requests += sealed.requests
 
     def _forget(self, sealed: Sealed) -> None:
-        sealed.forget()
         if sealed.path is None:
             self._memory -= sealed.size
+        try:
+            sealed.forget()
+        except OSError as error:  # a later process puts it once more, which changes nothing
+            if not self._said_undeleted:
+                self._said_undeleted = True
+                logger.warning("relay: cannot delete batches that are done with: %s", error)
 
     def adopt(self) -> None:
         """Queues what processes that died left under the same root."""
@@ -179,7 +185,7 @@ class Uploader:
                 sealed = self._current = waiting[0]
                 try:
                     self._upload(sealed)
-                except UploadError as error:
+                except Exception as error:  # noqa: BLE001  # whatever it is, the batch waits
                     self._failed(sealed.to, error)
                     self._current = None
                     if self._hurry.wait(random.uniform(pause / 2, pause)):  # noqa: S311  # not a secret
@@ -210,7 +216,8 @@ class Uploader:
         if (since := self._failing_since.pop(sealed.to, None)) is not None:
             logger.info("relay: uploads to %s work again after %.0f s", sealed.to, self._clock() - since)
 
-    def _failed(self, to: str, error: UploadError) -> None:
+    def _failed(self, to: str, error: Exception) -> None:
         if to not in self._failing_since:
             self._failing_since[to] = self._clock()
-            logger.warning("relay: cannot upload, batches wait in %s: %s", self.spool.root, error)
+            why = error if isinstance(error, UploadError) else repr(error)
+            logger.warning("relay: cannot upload, batches wait in %s: %s", self.spool.root, why)

@@ -31,11 +31,12 @@ class Store:
         self.stored: list[str] = []
         self.fails = False
         self.attempts = 0
+        self.error: Exception = UploadError("away")
 
     def put(self, key: str, data: bytes) -> None:
         self.attempts += 1
         if self.fails:
-            raise UploadError("away")
+            raise self.error
         self.stored.append(key)
 
 
@@ -151,6 +152,42 @@ def test_a_batch_that_somebody_removed_is_counted_as_lost(
     store.fails = False
     assert uploader.drain(time.time() + 10)
     assert (store.stored, uploader.totals.lost_requests) == ([], 7)
+
+
+def test_files_that_cannot_be_deleted_do_not_end_the_uploads(
+    spool: Spool,
+    uploader: Uploader,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def denied(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as broke:
+        broke.setattr(Path, "unlink", denied)
+        for seq in range(2):
+            uploader.add(spool.seal(seq, 1, b"x" * 300))
+        assert uploader.drain(time.time() + 2)
+        store.fails = True
+        uploader.add(spool.seal(2, 1, b"x" * 900))
+        until(lambda: store.attempts > 2)
+        uploader.trim(spool.excess())
+    assert (store.stored, uploader.totals.lost_batches) == (keys(0, 1), 1)
+    assert caplog.text.count("cannot delete") == 1
+
+
+def test_an_error_that_nobody_expects_does_not_end_the_uploads(
+    spool: Spool, uploader: Uploader, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.error = RuntimeError("nobody expects this")
+    store.fails = True
+    uploader.add(spool.seal(0, 1, b"x"))
+    until(lambda: store.attempts > 2)
+    store.fails = False
+    assert uploader.drain(time.time() + 10)
+    assert store.stored == keys(0)
+    assert caplog.text.count("RuntimeError('nobody expects this')") == 1
 
 
 DIES = """
