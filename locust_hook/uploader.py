@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import gevent
 from gevent.event import Event
@@ -102,22 +103,45 @@ class Uploader:
         self._wake.set()
 
     def trim(self, excess: int) -> None:
-        """Drops this process's oldest batches: `excess` bytes from the disk, and what memory must not
-        hold."""
-        while excess > 0 and (oldest := self._oldest(on_disk=True)) is not None:
-            excess -= oldest.size
+        """Drops the oldest batches: this process's share of `excess`, the bytes by which all processes
+        together exceed the spool's limit, and what memory must not hold.
+        """
+        share, may_go = self._share(excess)
+        while share > 0 and (oldest := self._oldest(may_go)) is not None:
+            share -= oldest.size
             self._lose(oldest, f"the spool {self.spool.root} is full ({self.spool.limit // 2**20} MB)")
-        while self._memory > MAX_MEMORY and (oldest := self._oldest(on_disk=False)) is not None:
+        while self._memory > MAX_MEMORY and (oldest := self._oldest(_in_memory)) is not None:
             self._lose(oldest, f"the spool {self.spool.root} cannot be written ({self.spool.error})")
 
-    def _oldest(self, *, on_disk: bool) -> Sealed | None:
-        for sealed in self._queue:
-            if sealed is not self._current and (sealed.path is not None) == on_disk:
+    def _share(self, excess: int) -> tuple[int, Callable[[Sealed], bool]]:
+        """How many bytes of the excess this process frees, and by which batches.
+
+        Only batches that cannot be uploaded go, in proportion to their part of the spool: each process does
+        the same at about the same time, and room that others need is no reason to drop what is on its way.
+        """
+        if excess <= 0:
+            return 0, self._is_stuck
+        stuck = sum(sealed.size for sealed in chain(self._left, self._queue) if self._is_stuck(sealed))
+        share = -(-excess * stuck // (excess + self.spool.limit))  # rounded up
+        alone = sum(sealed.size for sealed in self._queue if not _in_memory(sealed)) - self.spool.limit
+        if alone > share:  # a destination that works, but too slowly, must not let the spool grow either
+            return alone, lambda sealed: sealed.to == self.spool.to and not _in_memory(sealed)
+        return share, self._is_stuck
+
+    def _is_stuck(self, sealed: Sealed) -> bool:
+        """Whether a batch on the disk waits for a destination that fails; what others left waits for this
+        run's."""
+        failing = {self.spool.to, sealed.to} & self._failing_since.keys()
+        return bool(failing) and not _in_memory(sealed)
+
+    def _oldest(self, may_go: Callable[[Sealed], bool]) -> Sealed | None:
+        for sealed in chain(self._left, self._queue):
+            if sealed is not self._current and may_go(sealed):
                 return sealed
         return None
 
     def _lose(self, sealed: Sealed, why: str) -> None:
-        self._queue.remove(sealed)
+        (self._left if sealed in self._left else self._queue).remove(sealed)
         self._forget(sealed)
         if self.totals.lost_batches == 0:
             logger.error("relay: %s: the oldest batches are being lost", why)
@@ -221,3 +245,7 @@ class Uploader:
             self._failing_since[to] = self._clock()
             why = error if isinstance(error, UploadError) else repr(error)
             logger.warning("relay: cannot upload, batches wait in %s: %s", self.spool.root, why)
+
+
+def _in_memory(sealed: Sealed) -> bool:
+    return sealed.path is None

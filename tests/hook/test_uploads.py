@@ -118,6 +118,55 @@ def test_the_limit_holds_for_all_processes_together(spool: Spool, tmp_path: Path
     other.close()
 
 
+def test_a_spool_that_others_fill_costs_nothing_while_uploads_work(
+    spool: Spool, uploader: Uploader, store: Store
+) -> None:
+    other = Spool(spool.root, 1_000, TO, "batches/t/r/other/")
+    other.seal(0, 1, b"x" * 5_000)
+    uploader.add(spool.seal(0, 1, b"x" * 900))
+    uploader.trim(spool.excess())
+    assert uploader.totals.lost_batches == 0
+    assert uploader.drain(time.time() + 10)
+    assert store.stored == keys(0)
+    other.close()
+
+
+def test_each_process_drops_its_share_of_a_full_spool(spool: Spool, store: Store) -> None:
+    store.fails = True
+    others = [Spool(spool.root, 1_000, TO, f"batches/t/r/{n}/") for n in range(3)]
+    uploaders = [Uploader(other, lambda _: store) for other in others]
+    for uploader, other in zip(uploaders, others, strict=True):
+        uploader.start()
+        for seq in range(10):
+            uploader.add(other.seal(seq, 1, b"x" * 40))
+    until(lambda: all(uploader._failing_since for uploader in uploaders))
+    excess = others[0].excess()
+    assert excess == 200
+    for uploader in uploaders:  # at once: none knows what the others drop
+        uploader.trim(excess)
+    assert [uploader.totals.lost_batches for uploader in uploaders] == [2, 2, 2]  # 67 bytes each
+    for uploader, other in zip(uploaders, others, strict=True):
+        uploader.close()
+        other.close()
+
+
+def test_what_others_left_goes_before_the_own_batches(spool: Spool, store: Store) -> None:
+    die(spool.root)
+    store.fails = True
+    uploader = Uploader(spool, lambda _: store)
+    uploader.start()
+    uploader.adopt()
+    uploader.add(spool.seal(0, 1, b"x" * 1_000))
+    until(lambda: store.attempts)
+    uploader.trim(spool.excess())
+    assert [sealed.key for sealed in uploader.waiting] == keys(0)
+    assert uploader.totals.lost_requests == 10
+    store.fails = False
+    assert uploader.drain(time.time() + 10)
+    assert store.stored == keys(0)
+    uploader.close()
+
+
 def test_what_the_disk_refuses_waits_in_memory_within_bounds(
     spool: Spool, uploader: Uploader, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
