@@ -170,7 +170,7 @@ class Hook:
         now = time.time()
         started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         run = Run(
-            test=chosen.test or Path(environment.locustfile or "locust").stem,
+            test=chosen.test or _test_name(environment),
             run=chosen.run or f"{started}-{secrets.token_hex(2)}",
             run_started_ms=int(now * 1000),
             host=_host(environment),
@@ -317,6 +317,12 @@ def _tell_workers(environment: Environment, told: dict[str, Any] | None) -> None
     # Locust's spawn message carries all of the master's parsed options that are not its own.
     if environment.parsed_options is not None:
         setattr(environment.parsed_options, FROM_MASTER, told)
+
+
+def _test_name(environment: Environment) -> str:
+    # Of several locustfiles the first; older versions of Locust tell it only in the options.
+    given = environment.locustfile or getattr(environment.parsed_options, "locustfile", None)
+    return Path(str(given or "").partition(",")[0].strip()).stem or "locust"
 
 
 def _host(environment: Environment) -> str:
