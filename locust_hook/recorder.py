@@ -207,11 +207,23 @@ class Recorder:
     def _seal(self, seq: int, requests: int, chunks: list[encode.Chunk]) -> tuple[Sealed, int]:
         """The sealed batch, and the bytes by which the spool exceeds its limit."""
 
-        def seal() -> tuple[Sealed, int]:
-            sealed = self._spool.seal(seq, requests, encode.compress(chunks))
-            return sealed, self._spool.excess()
+        def seal() -> tuple[Sealed, int] | Exception:
+            try:
+                sealed = self._spool.seal(seq, requests, encode.compress(chunks))
+                return sealed, self._spool.excess()
+            except Exception as error:  # noqa: BLE001  # raised below: gevent prints what a thread raises
+                return error
 
-        sealed, excess = gevent.get_hub().threadpool.apply(seal)
+        sealing = gevent.get_hub().threadpool.spawn(seal)
+        while not sealing.ready():
+            sealing.wait(TICK_SECONDS)
+            if not self._closed:  # after the last flush, the columns are the next run's
+                self._drop_beyond_bound()
+        found = sealing.get()
+        assert found is not None  # noqa: S101  # for mypy: gevent's types say that there may be no result
+        if isinstance(found, Exception):
+            raise found
+        sealed, excess = found
         if sealed.path is None and not self._said_spool_error:
             self._said_spool_error = True
             logger.warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import gevent
 import pytest
 
 from locust_hook import encode as encode_module
+from locust_hook import recorder as recorder_module
 from locust_hook.columns import Columns
 from locust_hook.destination import Address
 from locust_hook.recorder import Recorder, Run
@@ -109,3 +111,29 @@ def test_a_sealed_batch_is_kept_when_the_spool_cannot_be_measured(
         broke.setattr("os.scandir", denied)
         recorder.flush()
     assert (recorder.dropped, recorder.uploader.totals.requests) == (0, 1)
+
+
+def test_memory_is_bounded_while_the_disk_hangs(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(recorder_module, "MAX_BYTES", 10_000)
+    seal, (hangs, go_on) = Spool.seal, os.pipe()
+
+    def slow(*batch: Any) -> Any:
+        os.read(hangs, 1)
+        return seal(*batch)
+
+    monkeypatch.setattr(Spool, "seal", slow)
+    request(recorder, 3)
+    recorder.flush_soon()
+    until(lambda: not recorder.columns.requests)
+    try:
+        request(recorder, 1_000)
+        until(lambda: recorder.dropped == 1_000)
+        request(recorder, 2)
+    finally:
+        os.write(go_on, b"..")
+    assert recorder.finish()
+    assert recorder.uploader.totals.requests == 5
+    assert recorder.summary().endswith("; LOST 1,000 requests")
+    os.close(hangs)
+    os.close(go_on)
