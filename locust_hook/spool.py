@@ -7,6 +7,7 @@ process with the same root adopts it. Layout: `<root>/<owner>/{lock,owner.json,<
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -19,6 +20,8 @@ from typing import Any, Final
 
 if sys.platform != "win32":
     import fcntl
+
+logger = logging.getLogger(__name__)
 
 SUFFIX: Final = ".ndjson.gz"
 MAX_MEMORY: Final = 16 * 2**20
@@ -164,10 +167,13 @@ class Orphan(_Owner):
 
     @classmethod
     def lock(cls, folder: Path) -> Orphan | None:
-        """None when its owner lives, or another process was faster."""
+        """None when its owner lives, another process was faster, or it is no folder that we may lock."""
         try:
-            lock = _try_lock(folder)
+            lock = _try_lock(folder, create=0)
         except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            logger.warning("relay: left alone: %s", error)
             return None
         return None if lock is None else cls(folder, lock)
 
@@ -197,14 +203,21 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _try_lock(folder: Path) -> int | None:
-    """Takes the lock, which the system gives back when the process ends in any way; None when it is taken."""
+def _try_lock(folder: Path, create: int = os.O_CREAT) -> int | None:
+    """Takes the lock, which the system gives back when the process ends in any way; None when it is taken.
+
+    `create`: 0 when only a lock that is there will do: making one in a folder that its owner deletes, or in a
+    foreign one, would leave it behind.
+    """
+    lock = os.open(folder / "lock", create | os.O_RDWR, 0o600)
     if sys.platform == "win32":
-        return os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
-    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        return lock
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return None
+    except OSError:
+        os.close(lock)
+        raise
     return lock

@@ -291,6 +291,7 @@ def test_a_folder_that_is_no_spool_is_left_alone(
 ) -> None:
     folder = spool.root / "123-abc"
     folder.mkdir(parents=True)
+    (folder / "lock").touch()
     (folder / "owner.json").write_text(about)
     (folder / "000000.5.ndjson.gz").write_bytes(b"x")
     uploader.adopt()
@@ -301,12 +302,27 @@ def test_a_folder_that_is_no_spool_is_left_alone(
     orphan.release()
 
 
+def test_folders_that_cannot_be_locked_do_not_hold_up_others(
+    spool: Spool, uploader: Uploader, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    die(spool.root)
+    (spool.root / "0-foreign").mkdir()
+    (spool.root / "0-locked/lock").mkdir(parents=True)  # cannot be opened, also by root
+    uploader.adopt()
+    assert "left alone: [Errno 21] Is a directory" in caplog.text
+    assert uploader.drain(time.time() + 10)
+    assert len(store.stored) == 2
+    assert list((spool.root / "0-foreign").iterdir()) == []
+
+
 def test_a_new_folder_is_never_taken_for_an_orphan(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     other = Spool(spool.root, 1_000, TO, "batches/t/r/other/")
     found: list[Orphan] = []
     real = spool_module._try_lock
 
-    def lock(folder: Path) -> int | None:  # another process looks while the folder is being made
+    def lock(
+        folder: Path, *create: int
+    ) -> int | None:  # another process looks while the folder is being made
         monkeypatch.setattr(spool_module, "_try_lock", real)
         found.extend(other.adopt())
         return real(folder)
