@@ -105,13 +105,13 @@ class Folder:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
             try:
+                part.write_bytes(data)
                 os.link(part, path)  # unlike a rename, a link does not replace what is there
             except FileExistsError:
                 pass
             finally:
-                part.unlink()
+                part.unlink(missing_ok=True)  # also a part of it, when the disk is full
         except OSError as error:
             raise UploadError(f"{error.strerror or error}: {error.filename or self.folder}") from error
 

@@ -344,6 +344,19 @@ def test_a_folder_keeps_the_first_batch_of_a_key(tmp_path: Path) -> None:
         folder.put("c/d.ndjson.gz", b"x")
 
 
+def test_a_full_folder_is_not_filled_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        write(path, data[:1])
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UploadError, match="No space left"):
+        Folder(tmp_path / "out").put("a/b.ndjson.gz", b"content")
+    assert list((tmp_path / "out/a").iterdir()) == []
+
+
 class Client:
     """An S3 client that fails as it is told."""
 
