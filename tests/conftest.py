@@ -21,6 +21,6 @@ def pytest_configure(config: pytest.Config) -> None:
         AWS_EC2_METADATA_DISABLED="true",
         SAM_CLI_TELEMETRY="0",
     )
-    # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and every process they start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
