@@ -15,7 +15,7 @@ help: ## Say what each command does
 
 setup: $(READY) ## Make the Python environment in .venv from the pinned requirements
 
-$(READY): requirements-dev.txt pyproject.toml locust_hook/_fast.c
+$(READY): requirements-dev.txt pyproject.toml locust_hook/recording/_fast.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .

@@ -170,11 +170,11 @@ def recorder(folder: str, to: str, now: Callable[[], float] | None = None) -> An
     """The hook's recorder, as `attach` makes it; `now` is the listener's clock, if not the real one."""
     from locust.stats import StatsError
 
-    from locust_hook.attach import Hook  # noqa: F401  # what a real process has loaded, too
-    from locust_hook.columns import Columns
     from locust_hook.destination import Address
-    from locust_hook.recorder import Recorder, Run
-    from locust_hook.settings import Settings
+    from locust_hook.recording.attach import Hook  # noqa: F401  # what a real process has loaded, too
+    from locust_hook.recording.columns import Columns
+    from locust_hook.recording.recorder import Recorder, Run
+    from locust_hook.recording.settings import Settings
 
     columns = Columns(500, StatsError.parse_error, now, fast="BENCH_WITHOUT_C" not in os.environ)
     columns.begin(500, [])
@@ -287,7 +287,7 @@ def memory(load: Load, rate: float, seconds: float = 600) -> dict[str, Any]:
         made = recorder(folder, Path(folder, "out").as_uri())
         request = load.environment.events.request
         request.add_listener(made.columns.on_request)
-        from locust_hook.recorder import FLUSH_BYTES
+        from locust_hook.recording.recorder import FLUSH_BYTES
 
         fired = 0
         per_second = int(rate)

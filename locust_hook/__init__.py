@@ -4,25 +4,11 @@
 
 # Layout
 
-- `columns`: what one process saw since the last flush; the request listener
-- `encode`: columns → the bytes of a batch
-- `spool`: sealed batches that wait on disk
-- `destination`: S3 or a folder
-- `uploader`: brings batches from the spool to the destination
-- `recorder`: one process's part of one run: flushes at intervals and at the end
-- `settings`: options and environment variables
-- `attach`: Locust's events
+- `recording`: what happens in a Locust process
+- `commands`: what is done with batches afterwards, without Locust
+- `destination`: where batches are put: S3 or a folder
 - `plugin`: attaches as a second locustfile
-- `console`: links
-
-And the commands, which run without Locust:
-
-- `archive`, `archive_reader`: finding archived batches, and reading one
-- `runs`: lists them
-- `replay`, `replay_plan`, `replay_target`: publishes them again, at another time
-- `compare`: puts two runs side by side
-- `redrive`, `failed`, `redeliver`: delivers again what could not be published
-- `progress`: how far a command is
+- `console`: links into the CloudWatch console
 """
 
 import sys
@@ -30,6 +16,6 @@ import sys
 __version__ = "0.1.0"
 
 if "locust" in sys.modules:  # a locustfile is being loaded; the commands that need no Locust do without it
-    from .attach import attach
+    from .recording.attach import attach
 
     attach()

@@ -20,7 +20,7 @@ def run(arguments: list[str]) -> None:
     """Runs Locust's own command line with the hook attached."""
     import locust.main
 
-    from .attach import attach
+    from .recording.attach import attach
 
     attach()
     sys.argv = ["locust", *arguments]
@@ -33,19 +33,19 @@ def main(arguments: list[str]) -> None:
         case ["run", *rest]:
             run(rest)
         case ["redrive", *rest]:
-            from .redrive import main as redrive
+            from .commands.redrive import main as redrive
 
             sys.exit(redrive(rest))
         case ["replay", *rest]:
-            from .replay import main as replay
+            from .commands.replay import main as replay
 
             sys.exit(replay(rest))
         case ["runs", *rest]:
-            from .runs import main as runs
+            from .commands.runs import main as runs
 
             sys.exit(runs(rest))
         case ["compare", *rest]:
-            from .compare import main as compare
+            from .commands.compare import main as compare
 
             sys.exit(compare(rest))
         case ["-h" | "--help"]:

@@ -17,8 +17,8 @@ from local_aws import Function, LocalAws, Stack
 from local_aws.calls import Call
 from local_aws.faults import Fault
 from local_aws.http import HttpRequest, HttpResponse, HttpServer
-from locust_hook.failed import Object, RedriveError, items_of_keys, objects_of
-from locust_hook.redeliver import entry_key
+from locust_hook.commands.failed import Object, RedriveError, items_of_keys, objects_of
+from locust_hook.commands.redeliver import entry_key
 from tests.e2e.batches import Batch, requests
 from tests.e2e.conftest import TEMPLATE, Cloud
 from tests.faults.strikes import TRACEABLE, kill_caller

@@ -17,8 +17,8 @@ from typing import Any
 
 import zstandard
 
-from locust_hook.columns import Columns
-from locust_hook.encode import Header, compress, encode
+from locust_hook.recording.columns import Columns
+from locust_hook.recording.encode import Header, compress, encode
 
 DATA = Path(__file__).parents[1] / "data"
 START_MS = 1_795_259_340_000

@@ -17,9 +17,9 @@ import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from locust_hook import columns as bounds
-from locust_hook.columns import OTHER, Columns
-from locust_hook.encode import MAX_INT, PIECE, compress, encode
+from locust_hook.recording import columns as bounds
+from locust_hook.recording.columns import OTHER, Columns
+from locust_hook.recording.encode import MAX_INT, PIECE, compress, encode
 from tests.hook.golden import (
     DATA,
     GOLDEN,
@@ -41,7 +41,7 @@ def listener(request: pytest.FixtureRequest) -> None:
     """Each test with both listeners."""
     global fast
     fast = request.param == "c"
-    assert not fast or find_spec("locust_hook._fast") is not None, (
+    assert not fast or find_spec("locust_hook.recording._fast") is not None, (
         "the listener in C is not built: pip install --editable ."
     )
 

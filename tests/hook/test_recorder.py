@@ -10,13 +10,13 @@ from typing import Any
 import gevent
 import pytest
 
-from locust_hook import encode as encode_module
-from locust_hook import recorder as recorder_module
-from locust_hook.columns import Columns
 from locust_hook.destination import Address
-from locust_hook.recorder import Recorder, Run
-from locust_hook.settings import OPTIONS, parse
-from locust_hook.spool import Spool
+from locust_hook.recording import encode as encode_module
+from locust_hook.recording import recorder as recorder_module
+from locust_hook.recording.columns import Columns
+from locust_hook.recording.recorder import Recorder, Run
+from locust_hook.recording.settings import OPTIONS, parse
+from locust_hook.recording.spool import Spool
 
 
 def until(condition: Callable[[], Any]) -> None:

@@ -14,12 +14,12 @@ import gevent
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
-from locust_hook import spool as spool_module
-from locust_hook import uploader as uploader_module
 from locust_hook.destination import Address, Bucket, Folder, UploadError, batch_prefix, key_part
-from locust_hook.settings import OPTIONS, Settings, for_worker, parse, parse_labels
-from locust_hook.spool import Orphan, Sealed, Spool
-from locust_hook.uploader import Uploader
+from locust_hook.recording import spool as spool_module
+from locust_hook.recording import uploader as uploader_module
+from locust_hook.recording.settings import OPTIONS, Settings, for_worker, parse, parse_labels
+from locust_hook.recording.spool import Orphan, Sealed, Spool
+from locust_hook.recording.uploader import Uploader
 
 TO = "file:///somewhere"
 
@@ -241,7 +241,7 @@ def test_an_error_that_nobody_expects_does_not_end_the_uploads(
 
 DIES = """
 import os, sys, pathlib
-from locust_hook.spool import Spool
+from locust_hook.recording.spool import Spool
 spool = Spool(pathlib.Path(sys.argv[1]), 10**6, sys.argv[2], "batches/t/r/dead/")
 for seq in range(2):
     spool.seal(seq, 5, b"x")

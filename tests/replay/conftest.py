@@ -146,7 +146,7 @@ def command(cloud: Replays, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def run(name: str, *arguments: object) -> Outcome:
         capsys.readouterr()
-        main = importlib.import_module(f"locust_hook.{name}").main
+        main = importlib.import_module(f"locust_hook.commands.{name}").main
         code = main([str(argument) for argument in arguments])
         cloud.settle()
         return Outcome(code, *capsys.readouterr())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from locust_hook.destination import batch_prefix
-from locust_hook.encode import Header
+from locust_hook.recording.encode import Header
 from tests.hook import golden
 from tests.hook.golden import Request
 

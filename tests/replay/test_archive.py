@@ -13,10 +13,10 @@ from threading import Semaphore
 import pytest
 import zstandard
 
-from locust_hook import archive
-from locust_hook.archive import ArchiveError, Bucket, Folder, by_run, in_order, open_archive
-from locust_hook.archive_reader import BatchError, read_header, read_requests
-from locust_hook.progress import Progress
+from locust_hook.commands import archive
+from locust_hook.commands.archive import ArchiveError, Bucket, Folder, by_run, in_order, open_archive
+from locust_hook.commands.archive_reader import BatchError, read_header, read_requests
+from locust_hook.commands.progress import Progress
 from tests.e2e import batches
 from tests.e2e.batches import Batch
 from tests.replay.conftest import Replays
@@ -80,7 +80,7 @@ def test_the_table_of_bad_batches_is_complete() -> None:
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
 def test_what_grows_too_large_is_refused(monkeypatch: pytest.MonkeyPatch, compress: object) -> None:
-    monkeypatch.setattr("locust_hook.archive_reader.MAX_BATCH_BYTES", 100_000)
+    monkeypatch.setattr("locust_hook.commands.archive_reader.MAX_BATCH_BYTES", 100_000)
     assert callable(compress)
     lines = Batch("t", [{"padding": "x" * 100_000}]).lines()
     with pytest.raises(BatchError, match="expected at most 100,000 bytes after decompression, found more"):

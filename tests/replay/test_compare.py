@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locust_hook.archive import Folder, by_run
-from locust_hook.compare import (
+from locust_hook.commands.archive import Folder, by_run
+from locust_hook.commands.compare import (
     AGGREGATED,
     PERCENTILES,
     Counted,

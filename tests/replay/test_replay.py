@@ -17,9 +17,9 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from locust_hook import archive, replay_plan
-from locust_hook.archive import ArchiveError, Folder, Item, by_run
-from locust_hook.replay_target import CONFLICTS, ReplayError, Target
+from locust_hook.commands import archive, replay_plan
+from locust_hook.commands.archive import ArchiveError, Folder, Item, by_run
+from locust_hook.commands.replay_target import CONFLICTS, ReplayError, Target
 from tests.replay.conftest import Command, Replays, same
 from tests.replay.recorded import DAY_MS, HOUR_MS, MINUTE_MS, Run
 

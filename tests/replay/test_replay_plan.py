@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locust_hook.archive import Item
-from locust_hook.replay_plan import (
+from locust_hook.commands.archive import Item
+from locust_hook.commands.replay_plan import (
     DAY_MS,
     HOUR_MS,
     MINUTE_MS,

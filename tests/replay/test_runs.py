@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from locust_hook.runs import main
+from locust_hook.commands.runs import main
 from tests.replay.conftest import Command, Replays
 from tests.replay.recorded import DAY_MS, MINUTE_MS, Run
 

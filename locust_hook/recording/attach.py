@@ -28,9 +28,10 @@ from locust.event import Events
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 from locust.stats import StatsError
 
-from . import __version__, settings
+from .. import __version__
+from ..destination import preload
+from . import settings
 from .columns import Columns
-from .destination import preload
 from .recorder import Recorder, Run
 from .settings import OPTIONS, Option, Settings
 

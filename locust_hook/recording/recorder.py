@@ -12,10 +12,10 @@ import gevent
 from gevent.event import Event
 from gevent.lock import RLock
 
+from ..console import dashboard_link
+from ..destination import batch_prefix
 from . import encode
 from .columns import Columns, Taken
-from .console import dashboard_link
-from .destination import batch_prefix
 from .settings import Settings
 from .spool import Sealed, Spool
 from .uploader import Uploader

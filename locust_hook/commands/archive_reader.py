@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from .encode import FORMAT, VERSION
+from ..recording.encode import FORMAT, VERSION
 
 BEGINNING_BYTES: Final = 64 * 1024
 """Compressed bytes that hold a header: it is a few kilobytes long before compression."""

@@ -13,7 +13,7 @@ from itertools import chain
 import gevent
 from gevent.event import Event
 
-from .destination import Address, Bucket, Destination, UploadError, connect
+from ..destination import Address, Bucket, Destination, UploadError, connect
 from .spool import MAX_MEMORY, Orphan, Sealed, Spool
 
 logger = logging.getLogger(__name__)

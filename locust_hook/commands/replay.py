@@ -18,11 +18,11 @@ from typing import Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ..console import dashboard_link
+from ..destination import MAX_KEY, Address
 from . import archive, replay_plan
 from .archive import Archive, ArchiveError, Bucket, Item, RunItems
 from .archive_reader import BatchError, Header
-from .console import dashboard_link
-from .destination import MAX_KEY, Address
 from .progress import Progress, say
 from .replay_plan import PlanError, Span, When, duration, time_option, utc
 from .replay_target import ReplayError, Target

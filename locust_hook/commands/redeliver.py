@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .destination import key_part
+from ..destination import key_part
 from .failed import Item, Object, RedriveError
 
 HEADER_BYTES: Final = 64 * 1024

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ..destination import key_part
 from .archive import Archive, Bucket, Item, RunItems, explained
-from .destination import key_part
 
 MAX_ANCHOR_BYTES: Final = 4096
 

@@ -175,7 +175,7 @@ static PySequenceMethods rows_sequence = {.sq_length = (lenfunc)rows_length};
 
 static PyTypeObject RowsType = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "locust_hook._fast.Rows",
+    .tp_name = "locust_hook.recording._fast.Rows",
     .tp_doc = "Requests of one endpoint and status.",
     .tp_basicsize = sizeof(Rows),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
@@ -417,7 +417,7 @@ static PyMethodDef listener_methods[] = {
 
 static PyTypeObject ListenerType = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "locust_hook._fast.Listener",
+    .tp_name = "locust_hook.recording._fast.Listener",
     .tp_doc = "Listener(slow, now=None): for Locust's request event.",
     .tp_basicsize = sizeof(Listener),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
@@ -431,7 +431,7 @@ static PyTypeObject ListenerType = {
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, .m_name = "locust_hook._fast", .m_doc = "The request listener in C.", .m_size = -1};
+    PyModuleDef_HEAD_INIT, .m_name = "locust_hook.recording._fast", .m_doc = "The request listener in C.", .m_size = -1};
 
 PyMODINIT_FUNC PyInit__fast(void) {
     struct {

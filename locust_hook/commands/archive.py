@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ..destination import CONNECT_SECONDS, READ_SECONDS, Address, key_part
 from .archive_reader import (
     BEGINNING_BYTES,
     MAX_BATCH_BYTES,
@@ -24,7 +25,6 @@ from .archive_reader import (
     read_header,
     read_requests,
 )
-from .destination import CONNECT_SECONDS, READ_SECONDS, Address, key_part
 
 MAX_ITEMS: Final = 2_000_000
 """Batches that a command takes in hand at once (about 1 GB of memory): 600 days of one process."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from .destination import MAX_KEY_PART, Address, key_part
+from ..destination import MAX_KEY_PART, Address, key_part
 
 MAX_LABELS: Final = 20
 MAX_LABEL: Final = 256
