@@ -94,14 +94,60 @@ pub struct ConfigError {
     pub found: String,
 }
 
-/// The value of `RELAY_DIMENSION_SETS` when it is not set.
-pub const DEFAULT_DIMENSION_SETS: &str = "Test;Test,Method,Name;Test,Run";
-
 /// Namespace length and pattern: CloudWatch API, `PutMetricData`, parameter `Namespace`.
 const NAMESPACE_MAX_CHARS: usize = 255;
 
 /// Sets of dimensions: each one multiplies the number of metrics, and with it the bill.
 const MAX_DIMENSION_SETS: usize = 10;
+
+/// A setting: where it comes from, and what it is when it is not set.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// Its value when it is not set or empty; none for "nothing".
+    pub default: Option<&'static str>,
+    /// The parameter of the template that sets it.
+    pub parameter: Option<&'static str>,
+    /// Whether it decides what a plan looks like.
+    decides_plan: bool,
+}
+
+const NAMESPACE: Setting = setting("RELAY_NAMESPACE", "Locust", Some("Namespace"), true);
+const LOG_GROUP: Setting =
+    Setting { variable: "RELAY_LOG_GROUP", default: None, parameter: None, decides_plan: true };
+const RESOLUTION_SECONDS: Setting = setting("RELAY_RESOLUTION_SECONDS", "1", Some("ResolutionSeconds"), true);
+const DIMENSION_SETS: Setting =
+    setting("RELAY_DIMENSION_SETS", "Test;Test,Method,Name;Test,Run", Some("DimensionSets"), true);
+const LOG_REQUESTS: Setting = setting("RELAY_LOG_REQUESTS", "failures", Some("LogRequests"), true);
+const LOG_SAMPLE: Setting = setting("RELAY_LOG_SAMPLE", "1.0", Some("LogSample"), true);
+const MAX_ENDPOINTS: Setting = setting("RELAY_MAX_ENDPOINTS", "200", Some("MaxEndpoints"), true);
+const MAX_BATCH_MB: Setting = setting("RELAY_MAX_BATCH_MB", "256", Some("MaxBatchMb"), true);
+const LEDGER_PREFIX: Setting = setting("RELAY_LEDGER_PREFIX", "ledger/", None, false);
+const LEASE_SECONDS: Setting = setting("RELAY_LEASE_SECONDS", "45", None, false);
+
+/// Every setting.
+pub const SETTINGS: [Setting; 10] = [
+    NAMESPACE,
+    LOG_GROUP,
+    RESOLUTION_SECONDS,
+    DIMENSION_SETS,
+    LOG_REQUESTS,
+    LOG_SAMPLE,
+    MAX_ENDPOINTS,
+    MAX_BATCH_MB,
+    LEDGER_PREFIX,
+    LEASE_SECONDS,
+];
+
+const fn setting(
+    variable: &'static str,
+    default: &'static str,
+    parameter: Option<&'static str>,
+    decides_plan: bool,
+) -> Setting {
+    Setting { variable, default: Some(default), parameter, decides_plan }
+}
 
 impl Config {
     /// Reads the settings through `variable`, which returns an environment variable's value.
@@ -109,72 +155,40 @@ impl Config {
     /// # Errors
     /// The first setting that does not parse, by name.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let read = |name| variable(name).filter(|value| !value.is_empty());
+        let read = |setting: Setting| variable(setting.variable).filter(|value| !value.is_empty());
         Ok(Self {
-            namespace: parse("RELAY_NAMESPACE", read("RELAY_NAMESPACE"), "Locust", namespace)?,
-            log_group: read("RELAY_LOG_GROUP").map(|value| log_group(&value)).transpose()?,
-            resolution_seconds: parse(
-                "RELAY_RESOLUTION_SECONDS",
-                read("RELAY_RESOLUTION_SECONDS"),
-                "1",
-                resolution,
-            )?,
-            dimension_sets: parse(
-                "RELAY_DIMENSION_SETS",
-                read("RELAY_DIMENSION_SETS"),
-                DEFAULT_DIMENSION_SETS,
-                dimension_sets,
-            )?,
-            log_requests: parse("RELAY_LOG_REQUESTS", read("RELAY_LOG_REQUESTS"), "failures", log_requests)?,
-            log_sample: parse("RELAY_LOG_SAMPLE", read("RELAY_LOG_SAMPLE"), "1.0", |text| {
-                number(text, 0.0, 1.0)
-            })?,
-            max_endpoints: parse("RELAY_MAX_ENDPOINTS", read("RELAY_MAX_ENDPOINTS"), "200", |text| {
-                number(text, 1, 10_000)
-            })?,
-            ledger_prefix: parse(
-                "RELAY_LEDGER_PREFIX",
-                read("RELAY_LEDGER_PREFIX"),
-                "ledger/",
-                ledger_prefix,
-            )?,
-            lease: parse("RELAY_LEASE_SECONDS", read("RELAY_LEASE_SECONDS"), "45", |text| {
-                number(text, 1, 900).map(Duration::from_secs)
-            })?,
-            max_batch_bytes: parse("RELAY_MAX_BATCH_MB", read("RELAY_MAX_BATCH_MB"), "256", |text| {
-                number::<u64>(text, 1, 4096).map(|megabytes| megabytes << 20)
-            })?,
+            namespace: NAMESPACE.parse(read, namespace)?,
+            log_group: read(LOG_GROUP).map(|value| log_group(&value)).transpose()?,
+            resolution_seconds: RESOLUTION_SECONDS.parse(read, resolution)?,
+            dimension_sets: DIMENSION_SETS.parse(read, dimension_sets)?,
+            log_requests: LOG_REQUESTS.parse(read, log_requests)?,
+            log_sample: LOG_SAMPLE.parse(read, |text| number(text, 0.0, 1.0))?,
+            max_endpoints: MAX_ENDPOINTS.parse(read, |text| number(text, 1, 10_000))?,
+            ledger_prefix: LEDGER_PREFIX.parse(read, ledger_prefix)?,
+            lease: LEASE_SECONDS.parse(read, |text| number(text, 1, 900).map(Duration::from_secs))?,
+            max_batch_bytes: MAX_BATCH_MB
+                .parse(read, |text| number::<u64>(text, 1, 4096).map(|megabytes| megabytes << 20))?,
         })
     }
 }
 
-/// The settings that decide what a plan looks like.
-const PLAN_VARIABLES: [&str; 8] = [
-    "RELAY_NAMESPACE",
-    "RELAY_LOG_GROUP",
-    "RELAY_RESOLUTION_SECONDS",
-    "RELAY_DIMENSION_SETS",
-    "RELAY_LOG_REQUESTS",
-    "RELAY_LOG_SAMPLE",
-    "RELAY_MAX_ENDPOINTS",
-    "RELAY_MAX_BATCH_MB",
-];
-
 /// The settings that decide what a plan looks like, as [`Config::read`] takes them; unset ones are left out.
 pub fn plan_settings(variable: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
-    let set = PLAN_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?)));
+    let deciding = SETTINGS.iter().filter(|setting| setting.decides_plan).map(|setting| setting.variable);
+    let set = deciding.filter_map(|name| Some((name.to_owned(), variable(name)?)));
     set.filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// Parses `value`, or the setting's default; `parser` fails with what it expected.
-fn parse<T>(
-    variable: &'static str,
-    value: Option<String>,
-    default: &str,
-    parser: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<T, ConfigError> {
-    let text = value.as_deref().unwrap_or(default);
-    parser(text).map_err(|expected| ConfigError { variable, expected, found: text.to_owned() })
+impl Setting {
+    /// Parses the value that `read` finds, or the default; `parser` fails with what it expected.
+    fn parse<T>(
+        self,
+        read: impl Fn(Self) -> Option<String>,
+        parser: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        let text = read(self).unwrap_or_else(|| self.default.unwrap_or_default().to_owned());
+        parser(&text).map_err(|expected| ConfigError { variable: self.variable, expected, found: text })
+    }
 }
 
 fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, min: T, max: T) -> Result<T, String> {
@@ -230,8 +244,9 @@ fn dimension_sets(text: &str) -> Result<Vec<Vec<Dimension>>, String> {
     let expected = || {
         format!(
             "up to {MAX_DIMENSION_SETS} different sets separated by `;`, each of different names from {} separated \
-             by `,` (for example `{DEFAULT_DIMENSION_SETS}`)",
-            names.join(", ")
+             by `,` (for example `{}`)",
+            names.join(", "),
+            DIMENSION_SETS.default.unwrap_or_default()
         )
     };
     let mut sets: Vec<Vec<Dimension>> = Vec::new();

@@ -15,6 +15,8 @@
 //! - [`telemetry`]: the relay's own health, as lines of the embedded metric format.
 //! - [`aws`]: the services behind the traits of the others; the only place that sends requests.
 //! - [`config`]: the settings, from `RELAY_*` variables.
+//! - [`preview`]: what publishing batches would take, without publishing them.
+//! - [`vocabulary`]: every name that users meet, as one table.
 //! - [`error`]: why an invocation failed, under stable names.
 
 pub mod aws;
@@ -26,6 +28,8 @@ pub mod error;
 pub mod ledger;
 pub mod notification;
 pub mod plan;
+pub mod preview;
 pub mod relay;
 pub mod replay;
 pub mod telemetry;
+pub mod vocabulary;

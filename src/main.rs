@@ -1,4 +1,7 @@
-//! The Lambda function: settings and clients, once; then one event after the other.
+//! The Lambda function: settings and clients, once; then one event after the other. With arguments, a command that
+//! works without AWS.
+
+mod command;
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,6 +22,10 @@ const LAST_MOMENT: Duration = Duration::from_millis(500);
 // One thread: below 1,769 MB of memory, Lambda gives less than one processor.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if !arguments.is_empty() {
+        return command::run(&arguments);
+    }
     lambda_runtime::tracing::init_default_subscriber();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,

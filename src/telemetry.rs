@@ -35,6 +35,20 @@ pub const CALLS_MAYBE_REPEATED: SelfMetric = ("CallsMaybeRepeated", "Count");
 /// Log events that CloudWatch Logs threw away: too old, too new, or past the group's retention.
 pub const LOG_EVENTS_REJECTED: SelfMetric = ("LogEventsRejected", "Count");
 
+/// Every one of them.
+pub const ALL: [SelfMetric; 10] = [
+    BATCHES_RELAYED,
+    BATCHES_SKIPPED,
+    BATCHES_DELAYED,
+    BATCHES_REFUSED,
+    REQUESTS_RELAYED,
+    LAG,
+    CALLS,
+    THROTTLES,
+    CALLS_MAYBE_REPEATED,
+    LOG_EVENTS_REJECTED,
+];
+
 /// The line for a published batch. `lag_ms` is none for a replay, whose times are not now.
 pub fn relayed(plan: &Plan, report: &Report, lag_ms: Option<i64>, now_ms: i64) -> String {
     let mut values = vec![(BATCHES_RELAYED, 1.into()), (REQUESTS_RELAYED, plan.requests.into())];

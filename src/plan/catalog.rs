@@ -51,6 +51,15 @@ impl Metric {
         }
     }
 
+    /// The dimensions beside the test in each of its sets; none for a metric with the sets of `RELAY_DIMENSION_SETS`.
+    pub fn own_dimensions(self) -> Option<&'static [&'static [&'static str]]> {
+        match self {
+            Self::ResponseTime | Self::Requests | Self::Failures | Self::ResponseSize => None,
+            Self::Responses => Some(&[&[STATUS]]),
+            Self::Users => Some(&[&[], &[USER_CLASS]]),
+        }
+    }
+
     /// The unit in CloudWatch: another unit would be another stream of data.
     pub fn unit(self) -> Unit {
         match self {

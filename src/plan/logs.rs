@@ -1,11 +1,13 @@
 //! Records → log events → calls of `PutLogEvents`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::sync::Arc;
 
 use fnv::FnvHasher;
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::aggregate::{Aggregate, Interval};
@@ -76,6 +78,46 @@ struct SummaryFields<'a> {
     p99_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_ms: Option<f64>,
+}
+
+/// The fields of each type of log event, by name. Some are left out where there is nothing to say.
+pub fn log_fields() -> BTreeMap<&'static str, Vec<String>> {
+    let request = RequestFields {
+        method: "",
+        name: "",
+        status: Some(0),
+        error: Some(""),
+        response_time_ms: Some(0.0),
+        response_bytes: Some(0),
+    };
+    let summary = SummaryFields {
+        method: "",
+        name: "",
+        requests: 0,
+        failures: 0,
+        mean_ms: Some(0.0),
+        p50_ms: Some(0.0),
+        p90_ms: Some(0.0),
+        p95_ms: Some(0.0),
+        p99_ms: Some(0.0),
+        max_ms: Some(0.0),
+    };
+    [
+        fields_of("request", request),
+        fields_of("event", LifecycleFields { kind: "", detail: RawValue::NULL }),
+        fields_of("exception", ExceptionFields { count: 0, message: "", traceback: "" }),
+        fields_of("summary", summary),
+    ]
+    .into()
+}
+
+fn fields_of(kind: &'static str, fields: impl Serialize) -> (&'static str, Vec<String>) {
+    let event = Common { kind, test: "", run: "", source: "", fields };
+    let names = match serde_json::to_value(event) {
+        Ok(Value::Object(object)) => object.into_iter().map(|(name, _)| name).collect(),
+        _ => Vec::new(),
+    };
+    (kind, names)
 }
 
 /// Collects the log events of one batch.

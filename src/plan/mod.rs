@@ -21,6 +21,7 @@ use crate::config::Config;
 use aggregate::Aggregate;
 use catalog::Metric;
 use logs::LogWriter;
+pub use logs::log_fields;
 pub use metrics::encoded_bytes;
 pub use window::Window;
 
