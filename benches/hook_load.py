@@ -9,13 +9,12 @@ import atexit
 import gc
 import json
 import os
-import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timezone
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,11 @@ from locust.env import Environment
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-RATE = 4_000
-"""Requests per second."""
-ENDPOINTS = 20
-FLUSH_SECONDS = 10
+from benches.workload import FLUSH_SECONDS, RATE, arrivals, requests
+
 ROUND = RATE * FLUSH_SECONDS
 """Requests of one round: what the hook seals in one batch by default, or in a few."""
 ROUNDS = 9
-FAILED = 0.01
 
 
 class Response:
@@ -45,42 +41,22 @@ class Response:
         self.status_code = status_code
 
 
-def requests(count: int) -> list[dict[str, Any]]:
-    """Events as Locust's HTTP client fires them: 20 endpoints, log-normal response times, 1 % failures.
-
-    Every other endpoint answers with one size, as files and small APIs do; the others with one of four.
-    """
-    rng = random.Random(1)  # noqa: S311  # repeatable, not secret
-    endpoints = [("POST" if n % 4 == 0 else "GET", f"/shop/endpoint/{n}") for n in range(ENDPOINTS)]
-    sizes = [rng.choices(range(200, 20_000), k=1 if n % 2 else 4) for n in range(ENDPOINTS)]
-    found = []
-    for _ in range(count):
-        n = rng.randrange(ENDPOINTS)
-        method, name = endpoints[n]
-        failed = rng.random() < FAILED
-        found.append(
-            {
-                "request_type": method,
-                "response_time": rng.lognormvariate(3.5, 0.8),
-                "name": name,
-                "context": {},
-                "response": Response(500 if failed else 200),
-                "exception": ValueError("500 Server Error") if failed else None,
-                "start_time": time.time(),
-                "url": f"https://shop.example{name}",
-                "response_length": rng.choice(sizes[n]),
-            }
-        )
-    return found
-
-
-def arrivals(count: int, rate: float) -> Iterator[float]:
-    """Completion times at random with a constant rate, from now on."""
-    rng = random.Random(2)  # noqa: S311
-    at = time.time()
-    for _ in range(count):
-        at += rng.expovariate(rate)
-        yield at
+def events(count: int) -> list[dict[str, Any]]:
+    """Events as Locust's HTTP client fires them."""
+    return [
+        {
+            "request_type": request.method,
+            "response_time": request.response_time,
+            "name": request.name,
+            "context": {},
+            "response": Response(500 if request.failed else 200),
+            "exception": ValueError("500 Server Error") if request.failed else None,
+            "start_time": time.time(),
+            "url": f"https://shop.example{request.name}",
+            "response_length": request.size,
+        }
+        for request in islice(requests(), count)
+    ]
 
 
 class Load:
@@ -89,7 +65,7 @@ class Load:
     def __init__(self) -> None:
         self.environment = Environment(events=locust.events, host="https://shop.example")
         self.runner = self.environment.create_local_runner()
-        self.events = requests(ROUND)
+        self.events = events(ROUND)
 
     def fire(self) -> None:
         """One round of requests."""
@@ -190,7 +166,7 @@ def hook(load: Load) -> dict[str, Any]:
     """The hook, whole: its listener with the real clock, and what follows (flush to upload)
     with simulated times, because the real ones are too close to each other here.
     """
-    simulated = chain.from_iterable(list(arrivals(ROUND, RATE)) for _ in range(ROUNDS)).__next__
+    simulated = arrivals(time.time(), RATE).__next__
     request = load.environment.events.request
     alone, listening, flushing = [], [], []
     with tempfile.TemporaryDirectory() as folder:

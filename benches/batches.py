@@ -1,0 +1,96 @@
+"""The load as batches, written by the hook's own listener, encoding and compression."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from itertools import islice
+from math import ceil
+from pathlib import Path
+from types import SimpleNamespace
+
+from benches import workload
+from benches.workload import FLUSH_SECONDS, arrivals, requests
+from locust_hook.recording import columns, encode
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "target" / "bench" / "batches"
+
+FROM_MS = 1_795_257_170_437
+"""Start of a batch, milliseconds since the epoch: not at a whole second, as in life."""
+
+_OK, _BROKEN = SimpleNamespace(status_code=200), SimpleNamespace(status_code=500)
+_ERROR = ValueError("500 Server Error")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one batch holds: `requests` that finish at random within `seconds`.
+
+    With the requests of several workers it is what they saw together: what an invocation that merges their
+    batches would publish.
+    """
+
+    requests: int
+    seconds: float
+    seq: int = 0
+    from_ms: int = FROM_MS
+
+    def encode(self) -> bytes:
+        """The batch's bytes."""
+        last = 0.0
+
+        def now() -> float:
+            nonlocal last
+            last = next(at)
+            return last
+
+        at = arrivals(self.from_ms / 1000, self.requests / self.seconds, self.seq)
+        made = columns.Columns(500, now=now)
+        made.begin(500, [])
+        listener = made.on_request
+        for request in islice(requests(self.seq + 1), self.requests):
+            listener(
+                request_type=request.method,
+                response_time=request.response_time,
+                name=request.name,
+                context={},
+                response=_BROKEN if request.failed else _OK,
+                exception=_ERROR if request.failed else None,
+                response_length=request.size,
+            )
+        to_ms = max(ceil(last * 1000), self.from_ms + round(self.seconds * 1000))
+        return encode.compress(encode.encode(self._header(to_ms), made.take(), made))
+
+    def _header(self, to_ms: int) -> encode.Header:
+        return encode.Header(
+            test="bench",
+            run="20261121T103000Z-0000",
+            source="bench-worker-0",
+            seq=self.seq,
+            run_started_ms=self.from_ms - self.seq * FLUSH_SECONDS * 1000,
+            from_ms=self.from_ms,
+            to_ms=to_ms,
+            host="https://shop.example",
+            locust="2.47.0",
+            hook="0.1.0",
+        )
+
+    @property
+    def file(self) -> Path:
+        """The batch as a file; made when it is not there yet."""
+        path = FOLDER / f"{self.requests}-in-{self.seconds:g}s-{self.seq}-{_version()}.ndjson.gz"
+        if self.from_ms != FROM_MS:
+            raise ValueError("expected a batch of the fixed time, found another: only those are kept as files")
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_bytes(self.encode())
+            part.rename(path)
+        return path
+
+
+def _version() -> str:
+    """Changes with whatever decides what a batch's bytes are."""
+    sources = [Path(module.__file__ or "") for module in (workload, encode, columns)]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in [*sources, Path(__file__)])).hexdigest()[:8]
