@@ -93,7 +93,7 @@ def deploy(client: Client, path: Path, parameters: Mapping[str, Any], name: str,
         condition = raw.get("Condition")
         if condition and not stack.resource_map.lazy_condition_map[condition]:
             continue
-        properties = clean_json(raw.get("Properties", {}), stack.resource_map)
+        properties = _present(clean_json(raw.get("Properties", {}), stack.resource_map))
         if logical_id in elsewhere:
             physical_id = elsewhere[logical_id]
         else:
@@ -128,6 +128,15 @@ def _create(cloudformation: Any, name: str, template: dict[str, Any], parameters
     status = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     if status["StackStatus"] != "CREATE_COMPLETE":
         raise TemplateError(f"stack {name}: {status['StackStatus']}: {status.get('StackStatusReason', '')}")
+
+
+def _present(node: Any) -> Any:
+    """`node` without the list items that are AWS::NoValue, which moto leaves in as None."""
+    if isinstance(node, list):
+        return [_present(item) for item in node if item is not None]
+    if isinstance(node, dict):
+        return {key: _present(value) for key, value in node.items()}
+    return node
 
 
 def _check_policies(resources: Mapping[str, Resource]) -> None:

@@ -52,10 +52,13 @@ def check_parameters(template: Template, given: Mapping[str, str]) -> None:
         allowed = [str(item) for item in rules.get("AllowedValues", [])]
         if allowed and value not in allowed:
             raise TemplateError(f"parameter {name}: expected one of {', '.join(allowed)}, found {value!r}")
-        if "AllowedPattern" in rules and not re.fullmatch(rules["AllowedPattern"], value):
-            raise TemplateError(
-                f"parameter {name}: expected a match of {rules['AllowedPattern']}, found {value!r}"
-            )
+        # Of a list, each value has to match.
+        # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
+        for item in value.split(",") if rules.get("Type") == "CommaDelimitedList" else [value]:
+            if "AllowedPattern" in rules and not re.fullmatch(rules["AllowedPattern"], item):
+                raise TemplateError(
+                    f"parameter {name}: expected a match of {rules['AllowedPattern']}, found {item!r}"
+                )
         if not int(rules.get("MinLength", 0)) <= len(value) <= int(rules.get("MaxLength", 4096)):
             raise TemplateError(
                 f"parameter {name}: found {len(value)} characters, outside MinLength..MaxLength"

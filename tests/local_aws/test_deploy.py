@@ -162,6 +162,38 @@ def test_what_nobody_handles_is_refused(
         aws.deploy(template(tmp_path, resources), name=name)
 
 
+def test_lists_are_checked_item_by_item_and_leave_out_what_is_no_value(aws: LocalAws, tmp_path: Path) -> None:
+    nobody = {"Fn::Equals": [{"Fn::Join": ["", {"Ref": "Readers"}]}, ""]}
+    reads = {"Effect": "Allow", "Principal": {"AWS": {"Ref": "Readers"}}, "Action": "s3:GetObject"}
+    statements = [
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteBucket"},
+        {"Fn::If": ["Nobody", {"Ref": "AWS::NoValue"}, reads]},
+    ]
+    policy = {"Bucket": {"Ref": "B"}, "PolicyDocument": {"Statement": statements}}
+    path = tmp_path / "lists.yaml"
+    content = {
+        "Parameters": {
+            "Readers": {"Type": "CommaDelimitedList", "Default": "", "AllowedPattern": r"(\d{12})?"}
+        },
+        "Conditions": {"Nobody": nobody},
+        "Resources": {
+            "B": {"Type": "AWS::S3::Bucket"},
+            "P": {"Type": "AWS::S3::BucketPolicy", "Properties": policy},
+        },
+    }
+    path.write_text(HEADER + yaml.safe_dump(content))
+
+    def readers(stack: Stack) -> list[Any]:
+        found = stack.resources["P"].properties["PolicyDocument"]["Statement"]
+        return [statement["Principal"] for statement in found]
+
+    assert readers(aws.deploy(path, name="nobody-reads")) == ["*"]
+    two = aws.deploy(path, {"Readers": "111111111111,222222222222"}, name="two-read")
+    assert readers(two) == ["*", {"AWS": ["111111111111", "222222222222"]}]
+    with pytest.raises(TemplateError, match="found '2222'"):
+        aws.deploy(path, {"Readers": "111111111111,2222"}, name="refused-list")
+
+
 def test_a_stack_is_deployed_once(aws: LocalAws, stack: Stack) -> None:
     with pytest.raises(ClientError, match="AlreadyExists"):
         aws.deploy(HERE / "small.yaml", name="small")
