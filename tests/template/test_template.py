@@ -229,8 +229,9 @@ def test_the_bucket_is_private_encrypted_and_outlives_the_stack(translated: dict
 
 @pytest.mark.parametrize("policy", ["BucketPolicy", "OnFailureQueuePolicy"])
 def test_only_tls_is_spoken(translated: dict[str, Any], policy: str) -> None:
-    (statement,) = properties(translated, policy)["PolicyDocument"]["Statement"]
+    statement, *others = properties(translated, policy)["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert [list(other) for other in others] in ([], [["Fn::If"]]), "nobody else is named by default"
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
