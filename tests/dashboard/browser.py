@@ -1,0 +1,206 @@
+"""A headless Chromium, driven by its own DevTools protocol: opens pages, measures them, takes their picture.
+
+`python -m tests.dashboard.browser page.html picture.png` takes one.
+
+https://chromedevtools.github.io/devtools-protocol/
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import itertools
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import websocket
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+)
+START_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
+
+
+def find() -> str | None:
+    """Where a browser is; None on a machine without."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def running() -> Iterator[Page]:
+    """Starts a browser of its own, with an empty page, and ends it."""
+    command = find()
+    if command is None:
+        raise FileNotFoundError(f"expected one of {', '.join(NAMES)}, found none")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        flags = [*FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
+        with (
+            open(Path(profile) / "output", "wb") as output,
+            subprocess.Popen([command, *flags], stdout=output, stderr=output) as process,
+        ):
+            try:
+                port = _port(process, Path(profile))
+                with _connect(port) as page:
+                    yield page
+            finally:
+                process.terminate()
+
+
+def _port(process: subprocess.Popen[bytes], profile: Path) -> int:
+    """The port that the browser writes down when it is ready."""
+    limit = time.monotonic() + START_SECONDS
+    file = profile / "DevToolsActivePort"
+    while time.monotonic() < limit:
+        if process.poll() is not None:
+            raise RuntimeError(f"the browser ended at once: {(profile / 'output').read_text()[-2000:]}")
+        if file.exists() and (lines := file.read_text().splitlines()):
+            return int(lines[0])
+        time.sleep(0.02)
+    raise TimeoutError(f"expected the browser to be ready in {START_SECONDS:.0f} s")
+
+
+@contextmanager
+def _connect(port: int) -> Iterator[Page]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
+        targets = json.load(answer)
+    address = next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
+    connection = websocket.create_connection(address, timeout=ANSWER_SECONDS, suppress_origin=True)
+    try:
+        yield Page(connection)
+    finally:
+        connection.close()
+
+
+class Page:
+    """One tab. `problems` are its console's errors and uncaught exceptions, `requests` what it asked for."""
+
+    def __init__(self, connection: websocket.WebSocket) -> None:
+        self._connection = connection
+        self._numbers = itertools.count(1)
+        self._loaded = False
+        self.problems: list[str] = []
+        self.requests: list[str] = []
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Sends a command and gives its result; raises `RuntimeError` when the browser refuses."""
+        number = next(self._numbers)
+        self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while (message := self._receive()).get("id") != number:
+            pass
+        if "error" in message:
+            raise RuntimeError(f"{method}: {message['error']}")
+        result: dict[str, Any] = message["result"]
+        return result
+
+    def _receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._connection.recv())
+        parameters = message.get("params", {})
+        match message.get("method"):
+            case "Page.loadEventFired":
+                self._loaded = True
+            case "Network.requestWillBeSent":
+                self.requests.append(parameters["request"]["url"])
+            case "Runtime.exceptionThrown":
+                details = parameters["exceptionDetails"]
+                self.problems.append(details.get("exception", {}).get("description") or details["text"])
+            case "Runtime.consoleAPICalled" if parameters["type"] in ("error", "warning", "assert"):
+                self.problems.append(" ".join(str(one.get("value", one)) for one in parameters["args"]))
+            case "Log.entryAdded" if parameters["entry"]["level"] in ("error", "warning"):
+                self.problems.append(parameters["entry"]["text"])
+        return message
+
+    def resize(self, width: int, height: int, *, scale: float = 1, phone: bool = False) -> None:
+        """Gives the window a size in CSS pixels."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=phone,
+        )
+        self.send("Emulation.setTouchEmulationEnabled", enabled=phone)
+
+    def prefer(self, theme: str) -> None:
+        """Sets what the system prefers: light or dark."""
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        self.send("Emulation.setEmulatedMedia", features=features)
+
+    def open(self, url: str) -> None:
+        """Goes to an address and waits until it is loaded and its charts are drawn."""
+        self._loaded = False
+        self.requests.clear()
+        self.problems.clear()
+        result = self.send("Page.navigate", url=url)
+        if "errorText" in result:
+            raise RuntimeError(f"{url}: {result['errorText']}")
+        while not self._loaded:
+            self._receive()
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits until what was asked of the page is drawn: two frames later."""
+        self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+
+    def run(self, expression: str) -> Any:
+        """The value of a JavaScript expression, or of what it promises."""
+        answer = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
+        )
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            raise RuntimeError(details.get("exception", {}).get("description") or details["text"])
+        return answer["result"].get("value")
+
+    def point(self, x: float, y: float) -> None:
+        """Moves the mouse."""
+        self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def picture(self, path: Path) -> None:
+        """Takes a picture of the whole page, as high as it is."""
+        answer = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+
+def main() -> None:
+    """Takes a picture of a page."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.dashboard.browser", description="Takes a page's picture."
+    )
+    parser.add_argument("page", type=Path)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--width", type=int, default=1440)
+    parser.add_argument("--height", type=int, default=900, help="at least; the picture has the whole page")
+    parser.add_argument("--theme", choices=("light", "dark"), default="light")
+    options = parser.parse_args()
+    with running() as page:
+        page.resize(options.width, options.height, phone=options.width < 600)
+        page.prefer(options.theme)
+        page.open(options.page.resolve().as_uri())
+        page.picture(options.picture)
+        print(*page.problems, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
