@@ -13,8 +13,9 @@ from botocore.model import ServiceModel
 
 from local_aws.calls import Call
 from local_aws.clock import Clock
-from local_aws.cloudwatch import query
 from local_aws.cloudwatch.limits import check_put
+from local_aws.cloudwatch.metric_data import get_metric_data
+from local_aws.cloudwatch.query import get_metric_statistics, list_metrics
 from local_aws.cloudwatch.store import MetricStore
 from local_aws.errors import AwsError, request_id
 from local_aws.http import HttpResponse
@@ -41,11 +42,11 @@ class CloudWatch:
                 self._store.put(*check_put(parameters, now))
                 result: dict[str, Any] = {}
             case "GetMetricData":
-                result = query.get_metric_data(self._store, parameters, now)
+                result = get_metric_data(self._store, parameters, now)
             case "GetMetricStatistics":
-                result = query.get_metric_statistics(self._store, parameters, now)
+                result = get_metric_statistics(self._store, parameters, now)
             case "ListMetrics":
-                result = query.list_metrics(self._store, parameters, now)
+                result = list_metrics(self._store, parameters, now)
             case _:
                 return self._ask_moto(call, parameters)
         return _encode(call, result)

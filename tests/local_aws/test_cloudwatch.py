@@ -165,7 +165,8 @@ def test_get_metric_statistics_begins_at_the_start_time(aws: LocalAws) -> None:
         (stat("T", "Median"), "Median"),
         (stat("T", "p101"), "p101"),
         (stat("T", "Sum", 60, "Upper"), "Id"),
-        ({"Id": "m", "Expression": "SUM(METRICS())"}, "not yet"),
+        ({"Id": "m"}, "exactly one of MetricStat and Expression"),
+        ({**stat("T", "Sum", 60, "m"), "Expression": "m"}, "exactly one of MetricStat and Expression"),
     ],
 )
 def test_queries_that_cannot_be_answered_are_refused(
