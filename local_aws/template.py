@@ -126,7 +126,7 @@ def adapt(template: Template, elsewhere: Mapping[str, str]) -> Template:
     """The template with what moto gets wrong put right.
 
     - A log group's `Arn` ends in `:*`.
-    - `Fn::Equals` compares texts, so numbers and booleans become text there and in parameters' defaults.
+    - `Fn::Equals` compares texts, so numbers, booleans and parameters become text there, and parameters' defaults do.
     - The resources in `elsewhere` (logical id -> physical id) are left out, and references to them resolved.
     """
     groups = {n for n, resource in template["Resources"].items() if resource["Type"] == "AWS::Logs::LogGroup"}
@@ -172,7 +172,7 @@ class _References:
             case {"Fn::Sub": [str(text), values]}:
                 return {"Fn::Sub": [_SUBSTITUTION.sub(self._substitute, text), values]}
             case {"Fn::Equals": [left, right]}:
-                return {"Fn::Equals": [_text(left), _text(right)]}
+                return {"Fn::Equals": [_compared(left), _compared(right)]}
         return node
 
     def _substitute(self, found: re.Match[str]) -> str:
@@ -189,6 +189,13 @@ def transform(node: Any, rewrite: Callable[[dict[str, Any]], Any]) -> Any:
     if isinstance(node, dict):
         return rewrite({key: transform(value, rewrite) for key, value in node.items()})
     return node
+
+
+def _compared(value: Any) -> Any:
+    match value:
+        case {"Ref": str(parameter)}:
+            return {"Fn::Sub": f"${{{parameter}}}"}
+    return _text(value)
 
 
 def _text(value: Any) -> Any:

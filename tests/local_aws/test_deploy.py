@@ -67,6 +67,12 @@ def test_parameters_and_conditions_count(aws: LocalAws) -> None:
     assert stack.functions["Function"].variables["GREETING"] == "goodbye"
 
 
+def test_a_number_that_is_given_is_compared_as_a_default_is(aws: LocalAws) -> None:
+    stack = aws.deploy(HERE / "small.yaml", {"Expiry": 0}, name="never")
+    (rule,) = aws.client("s3").get_bucket_lifecycle_configuration(Bucket=stack.outputs["BucketName"])["Rules"]
+    assert "Expiration" not in rule
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
