@@ -2,6 +2,7 @@
 
 Starts local AWS, deploys template.yaml into it, puts the sample shop under load, lets the compiled relay
 publish what comes, and compares CloudWatch's numbers with Locust's own. Ends with an error when they differ.
+Leaves the dashboard as a page, dashboard.html; `--open` shows it in the browser while the test runs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import webbrowser
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,7 +32,10 @@ from examples.reconcile import (
     from_locust,
     published_requests,
 )
-from local_aws import Function, LocalAws
+from local_aws import Function, LocalAws, Stack
+from local_aws.dashboard import page, snapshot
+from local_aws.dashboard.clients import Clients
+from local_aws.dashboard.live import Live
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -41,6 +48,8 @@ END_SECONDS = 15
 """How long Locust may take to hand in its last results when the demo is stopped."""
 DRAIN_SECONDS = 60
 """How long the relay may take for what is left when Locust has ended."""
+FINE_RUN_SECONDS = 180
+"""Up to this length of a run, the dashboard shows each second."""
 GRACE_SECONDS = 60
 """How long Locust may take to start and to end, beside the time of the run."""
 
@@ -57,16 +66,19 @@ def main() -> int:
             stack, "RelayFunction", [options.relay], concurrency=2, retry_waits=RETRY_WAITS
         ) as function:
             start = datetime.now(timezone.utc)
+            dashboard = Dashboard(aws, stack, options, start)
             command = locust_command(options, host, stack.outputs["RelayTo"], spool)
             environment = {**os.environ, **aws.environment(role_arn=uploader)}
             progress = Progress(aws, function, start)
-            code = run(command, environment, options, progress)
-            if code:
-                log = options.output / "locust.log"
-                print(f"Locust ended with code {code}; the end of {log}:", *tail(log), sep="\n  ")
-                return 1
-            problems = drain(function)
-            progress.show(final=True)
+            with dashboard.opened() if options.open else nullcontext():
+                code = run(command, environment, options, progress)
+                if code:
+                    log = options.output / "locust.log"
+                    print(f"Locust ended with code {code}; the end of {log}:", *tail(log), sep="\n  ")
+                    return 1
+                problems = drain(function)
+                progress.show(final=True)
+                problems += dashboard.write()
         end = datetime.now(timezone.utc)
         problems += undelivered(aws, stack.outputs["OnFailureQueueUrl"])
         locust = from_locust(options.output / "statistics.json")
@@ -77,10 +89,11 @@ def main() -> int:
         problems.append("Locust counted no request at all")
     path = Path(os.path.relpath(options.output / "summary.json"))
     path.write_text(json.dumps(summary(locust, cloudwatch, problems), indent=2) + "\n")
+    print(f"\nThe dashboard is in {dashboard.path}.")
     if problems:
-        print("\nThe numbers do not agree:", *problems, sep="\n  ")
+        print("The numbers do not agree:", *problems, sep="\n  ")
         return 1
-    print(f"\nCloudWatch and Locust agree on every request. The numbers are in {path}.")
+    print(f"CloudWatch and Locust agree on every request. The numbers are in {path}.")
     return 0
 
 
@@ -129,6 +142,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         type=Path,
         default=ROOT / "target" / "demo",
         help="folder of the results (default: target/demo)",
+    )
+    parser.add_argument(
+        "--open", action="store_true", help="show the dashboard in the browser, and what is new while it runs"
     )
     options = parser.parse_args(arguments)
     if not os.access(options.relay, os.X_OK):
@@ -247,6 +263,45 @@ class Progress:
         line = f"{seconds:4.0f} s  {batches}  {requests:8,} requests in CloudWatch"
         before, after = ("\r", "\x1b[K") if self.terminal else ("", "\n")
         print(f"{before}{line}{after}", end="\n" if self.terminal and final else "", flush=True)
+
+
+class Dashboard:
+    """The dashboard that the template deployed, with what this test brought."""
+
+    def __init__(self, aws: LocalAws, stack: Stack, options: argparse.Namespace, start: datetime) -> None:
+        """Shows what there is from `start` on."""
+        self.path = Path(os.path.relpath(options.output / "dashboard.html"))
+        self._name = stack.outputs["DashboardUrl"].rpartition("/")[2]
+        self._clients = Clients(lambda service, region: aws.client(service, region_name=region))
+        self._body = snapshot.get_body(self._clients, self._name)
+        self._start = start
+        self._selected = {"test": TEST, "period": "1" if options.run_time <= FINE_RUN_SECONDS else "10"}
+        self._live: Live | None = None
+
+    def write(self) -> list[str]:
+        """Writes the page; a line for each widget that could not be shown."""
+        taken = self._take(self._selected, snapshot.MAX_SELECTIONS)
+        self.path.write_text(page.make(taken.data), encoding="utf-8")
+        if self._live:
+            self._live.finish(taken.data, f"Ended. This page is in {self.path}")
+        return [f"not shown in the dashboard: {line}" for line in taken.errors]
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Opens the page in the browser; it shows what is new until the block ends."""
+        self._live = Live(lambda selection: self._take(selection or self._selected, 1).data)
+        with self._live.running():
+            opens = webbrowser.open(self._live.url)
+            print(
+                f"the dashboard is at {self._live.url}" + ("" if opens else ": no browser found to open it")
+            )
+            yield
+
+    def _take(self, selection: Mapping[str, str], most: int) -> snapshot.Snapshot:
+        now = datetime.now(timezone.utc)
+        return snapshot.take(
+            self._name, self._body, self._clients, self._start, now, selected=selection, most=most
+        )
 
 
 def drain(function: Function) -> list[str]:

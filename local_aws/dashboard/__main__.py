@@ -15,12 +15,16 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.dashboard import page, snapshot
 from local_aws.dashboard.body import BodyError
 from local_aws.dashboard.clients import Clients
 
+DEFAULT_SECONDS = 3 * 3600
+"""What CloudWatch shows of a dashboard that does not say.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html"""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -28,15 +32,25 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command; 0 when every widget is shown."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    if options.start >= options.end:
-        parser.error(f"expected --from before --to, found {options.start:%FT%T} and {options.end:%FT%T}")
     try:
-        clients = Clients(boto3.Session(region_name=options.region), options.endpoint_url)
+        session = boto3.Session(region_name=options.region)
+        clients = Clients(
+            lambda service, region: session.client(
+                service,  # type: ignore[call-overload]  # a variable, where the stubs list each service
+                region_name=region,
+                endpoint_url=options.endpoint_url,
+                config=Config(max_pool_connections=snapshot.WORKERS),
+            )
+        )
+        body = snapshot.get_body(clients, options.name)
+        start = options.start or options.end - timedelta(seconds=body.seconds or DEFAULT_SECONDS)
+        if start >= options.end:
+            parser.error(f"expected --from before --to, found {start:%FT%T} and {options.end:%FT%T}")
         taken = snapshot.take(
             options.name,
-            snapshot.get_body(clients, options.name),
+            body,
             clients,
-            options.start,
+            start,
             options.end,
             selected=dict(options.set),
             progress=progress,
@@ -64,8 +78,8 @@ def make_parser() -> argparse.ArgumentParser:
         dest="start",
         metavar="TIME",
         type=time,
-        default="3h",
-        help="begin: ISO 8601 (2026-11-21T10:00:00Z) or so long ago (90s, 30m, 3h, 2d) (default: %(default)s)",
+        help="begin: ISO 8601 (2026-11-21T10:00:00Z), or so long ago (90s, 30m, 3h, 2d)"
+        " (default: as the dashboard says, else 3h)",
     )
     parser.add_argument(
         "--to", dest="end", metavar="TIME", type=time, default="0s", help="end, likewise (default: now)"

@@ -27,6 +27,10 @@ MAX_VARIABLES = 25
 INPUT_TYPES = ("input", "radio", "select")
 
 
+_DURATION = re.compile(r"-P(?:(\d{1,4})W)?(?:(\d{1,4})D)?(?:T(?:(\d{1,4})H)?(?:(\d{1,4})M)?)?")
+_UNITS = (7 * 86_400, 86_400, 3600, 60)
+
+
 class BodyError(ValueError):
     """The dashboard's source is not what CloudWatch documents; the text says where."""
 
@@ -78,6 +82,8 @@ class Body:
 
     widgets: tuple[Widget, ...]
     variables: tuple[Variable, ...]
+    seconds: int | None
+    """How long a time it shows unless told otherwise; None when it does not say."""
 
 
 def parse(text: str) -> Body:
@@ -93,7 +99,15 @@ def parse(text: str) -> Body:
     ids = [variable.id for variable in parsed]
     if len(set(ids)) != len(ids):
         raise BodyError(f"variables: expected each id once, found {', '.join(ids)}")
-    return Body(tuple(_place(widgets)), tuple(parsed))
+    return Body(tuple(_place(widgets)), tuple(parsed), _start(source.get("start")))
+
+
+def _start(value: Any) -> int | None:
+    """The seconds of a relative begin, `-PT3H`; an absolute one (a time) says nothing of how long."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    return sum(int(number or 0) * unit for number, unit in zip(match.groups(), _UNITS, strict=True)) or None
 
 
 def _place(widgets: list[Any]) -> list[Widget]:
@@ -178,7 +192,7 @@ def _variable(raw: Any, path: str) -> Variable:
     for number, value in enumerate(_list(source, "values", path, MAX_WIDGETS)):
         place = f"{path}.values[{number}]"
         choice = _mapping(value, place)
-        text = _text(choice, "value", place)
+        text = _scalar(choice.get("value"), f"{place}.value")
         choices.append(Choice(text, str(choice.get("label") or text)))
     search, populate_from = source.get("search"), source.get("populateFrom")
     if (search is None) != (populate_from is None):
@@ -190,7 +204,7 @@ def _variable(raw: Any, path: str) -> Variable:
         target,
         str(source.get("label") or identifier),
         input_type,
-        None if default is None else str(default),
+        None if default is None else _scalar(default, f"{path}.defaultValue"),
         tuple(choices),
         None if search is None else str(search),
         None if populate_from is None else str(populate_from),
@@ -217,6 +231,13 @@ def _text(source: Mapping[str, Any], name: str, path: str) -> str:
     if not isinstance(value, str) or not value:
         raise BodyError(f"{path}.{name}: expected a text, found {_shown(value)}")
     return value
+
+
+def _scalar(value: Any, path: str) -> str:
+    """A text, or a number as text."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+        raise BodyError(f"{path}: expected a text or a number, found {_shown(value)}")
+    return str(value)
 
 
 def _integer(source: Mapping[str, Any], name: str, path: str, default: int, least: int, most: int) -> int:

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
-
-import boto3
-from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_logs import CloudWatchLogsClient
 
-CONNECTIONS = 16
-"""Connections that a client keeps, for as many widgets at the same time."""
-
 
 class Clients:
-    """Makes clients on demand; may be used by several threads.
+    """Has `make` make a client of a service and a region, each once; may be used by several threads.
 
-    Credentials and region are found as every AWS tool finds them; `session` holds others. `endpoint_url` is
-    where local AWS listens.
+    A region of None is the one that `make` prefers.
     """
 
-    def __init__(self, session: boto3.Session | None = None, endpoint_url: str | None = None) -> None:
-        self._session = session or boto3.Session()
-        self._endpoint_url = endpoint_url
+    def __init__(self, make: Callable[[str, str | None], Any]) -> None:
+        self._make = make
         self._clients: dict[tuple[str, str | None], Any] = {}
         self._lock = threading.Lock()
 
     def cloudwatch(self, region: str | None = None) -> CloudWatchClient:
-        """Metrics and dashboards of a region; None is the session's own."""
+        """Metrics and dashboards."""
         client: CloudWatchClient = self._get("cloudwatch", region)
         return client
 
     def logs(self, region: str | None = None) -> CloudWatchLogsClient:
-        """Logs of a region; None is the session's own."""
+        """Logs."""
         client: CloudWatchLogsClient = self._get("logs", region)
         return client
 
@@ -45,12 +38,7 @@ class Clients:
         with self._lock:
             key = (service, region)
             if key not in self._clients:
-                self._clients[key] = self._session.client(
-                    service,  # type: ignore[call-overload]  # a variable, where the stubs list each service
-                    region_name=region,
-                    endpoint_url=self._endpoint_url,
-                    config=Config(max_pool_connections=CONNECTIONS),
-                )
+                self._clients[key] = self._make(service, region)
             return self._clients[key]
 
 

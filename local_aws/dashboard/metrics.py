@@ -102,8 +102,8 @@ def make_queries(properties: Mapping[str, Any], period: int, *, override: bool) 
             taken.add(identifier)
         own_period = period if override else options.get("period", period)
         query: dict[str, Any] = {"Id": identifier, "ReturnData": options.get("visible") is not False}
-        label = options.get("label") or row.label(rows)
-        if label:
+        label = options.get("label", row.label(rows))
+        if label is not None:
             query["Label"] = label
         if "expression" in options:
             query |= {"Expression": options["expression"], "Period": own_period}

@@ -142,7 +142,7 @@
     section.className = "widget";
     if (content.view === "singleValue") section.classList.add("tile");
     if (chartOnly) section.classList.add("graph");
-    if (content.view === "text" && !content.title) section.classList.add("plain");
+    if (content.transparent) section.classList.add("transparent");
     section.dataset.view = content.view;
     section.dataset.state = content.view === "error" ? "error" : isEmpty ? "empty" : "data";
     // A chart that is there already moves on, instead of being made anew.
@@ -267,11 +267,13 @@
           : content.series.length === 1 ? { fill: "tozeroy", fillcolor: `${shades[place]}1c` } : {}),
       }));
       const right = content.series.some((series) => series.axis === "right");
+      // A point stands at the begin of its period, which may be before the time that is shown.
+      const begin = Math.min(data.from, ...content.series.map((series) => series.times[0]));
       const touch = matchMedia("(pointer: coarse)").matches;
       Plotly.react(element, traces, layoutOf({
         margin: { l: 34, r: right ? 34 : 8, t: 6, b: 24 }, hovermode: "x", hoverdistance: 40, dragmode: touch ? false : "zoom",
         xaxis: {
-          type: "date", range: [data.from * 1000, data.to * 1000], gridcolor: css("--grid"), showgrid: false, zeroline: false, nticks: 7,
+          type: "date", range: [begin * 1000, data.to * 1000], gridcolor: css("--grid"), showgrid: false, zeroline: false, nticks: 7,
           tickfont: { color: css("--muted") }, showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid",
           spikecolor: css("--faint"), linecolor: css("--line"), showline: true, fixedrange: touch,
           tickformatstops: [
@@ -292,7 +294,7 @@
       const many = content.series.length > 1;
       body.append(make("div", { className: "values" }, ...content.series.map((series, place) => {
         const value = make("div", { className: "value" }, make("b", { textContent: number(last(series)) }));
-        if (many || !content.title) value.append(make("span", { textContent: series.label }));
+        if (series.label !== content.title) value.append(make("span", { textContent: series.label }));
         value.title = `${series.label}: ${last(series)} at ${clock(series.times[series.times.length - 1])} UTC`;
         if (many) value.firstChild.style.color = shades[place];
         return value;

@@ -17,4 +17,5 @@ def show(widget: Widget) -> dict[str, Any]:
     markdown = widget.properties.get("markdown")
     if not isinstance(markdown, str):
         raise BodyError(f"markdown: expected a text, found {markdown!r}")
-    return {"view": "text", "html": _MARKDOWN.render(markdown), "notes": []}
+    plain = widget.properties.get("background") == "transparent"
+    return {"view": "text", "html": _MARKDOWN.render(markdown), "transparent": plain, "notes": []}

@@ -26,7 +26,7 @@ LOOKUP_PERIOD = 60
 """Period, in seconds, of the search for values, whose data points nobody looks at."""
 
 Selection = Mapping[str, str]
-"""The value of each variable by its id."""
+"""The value of each variable by its id; "" where none is chosen."""
 
 
 def find_choices(body: Body, client: CloudWatchClient, start: datetime, end: datetime) -> Body:
@@ -34,10 +34,18 @@ def find_choices(body: Body, client: CloudWatchClient, start: datetime, end: dat
     return replace(
         body,
         variables=tuple(
-            replace(variable, choices=variable.choices + _search(variable, client, start, end))
+            replace(
+                variable,
+                choices=_not_chosen(variable) + variable.choices + _search(variable, client, start, end),
+            )
             for variable in body.variables
         ),
     )
+
+
+def _not_chosen(variable: Variable) -> tuple[Choice, ...]:
+    """Without a default, nothing is chosen at first, and nothing is replaced."""
+    return (Choice("", "—"),) if variable.default is None and variable.input_type != "input" else ()
 
 
 def _search(
@@ -64,22 +72,21 @@ def _search(
 
 
 def default_selection(variables: Sequence[Variable], wanted: Selection | None = None) -> dict[str, str]:
-    """What is selected at first: what is wanted, else each variable's default, else its first choice."""
-    wanted = dict(wanted or {})
+    """What is selected at first: what is wanted, else each variable's default, else nothing."""
+    wanted = {name: value for name, value in (wanted or {}).items() if value}
     selection = {}
     for variable in variables:
         values = [choice.value for choice in variable.choices]
         value = wanted.pop(variable.id, None)
         if value is None:
-            value = variable.default
-            if value == FIRST or (value is None and values):
-                value = values[0] if values else None
+            value = variable.default or ""
+            if value == FIRST:
+                value = values[0] if values else ""
         elif variable.input_type != "input" and value not in values:
             raise BodyError(
                 f"variable {variable.id}: expected one of {', '.join(values) or 'no value'}, found {value!r}"
             )
-        if value is not None:
-            selection[variable.id] = value
+        selection[variable.id] = value
     if wanted:
         names = ", ".join(variable.id for variable in variables) or "none"
         raise BodyError(f"expected variables of the dashboard ({names}), found {', '.join(wanted)}")
@@ -91,9 +98,8 @@ def selections(variables: Sequence[Variable], first: Selection, most: int) -> li
     choices = [
         [first[variable.id], *(c.value for c in variable.choices if c.value != first[variable.id])]
         for variable in variables
-        if variable.id in first
     ]
-    ids = [variable.id for variable in variables if variable.id in first]
+    ids = [variable.id for variable in variables]
     found: list[dict[str, str]] = []
     # By the number of variables that differ; never the whole product, which may be huge.
     for differing in range(len(ids) + 1):
@@ -110,7 +116,7 @@ def apply(widget: Widget, variables: Sequence[Variable], selection: Selection) -
     """The widget as it is under a selection."""
     properties: Any = widget.properties
     for variable in variables:
-        if variable.id in selection:
+        if selection[variable.id]:
             change = _replace_pattern if variable.type == "pattern" else _replace_property
             properties = change(properties, variable.target, selection[variable.id])
     return replace(widget, properties=properties)
@@ -141,8 +147,9 @@ def _replace_property(source: Any, name: str, value: str) -> Any:
                 for key, member in source.items()
             }
         case list() if _is_metric(source):
-            # Namespace, metric, then names and values of dimensions by turns.
-            result = [_replace_property(member, name, value) for member in source]
+            # Namespace, metric, then names and values of dimensions by turns. The options of a single metric
+            # are its own.
+            result = list(source)
             for at in range(2, len(source) - 1, 2):
                 if source[at] == name and isinstance(source[at + 1], str):
                     result[at + 1] = value
