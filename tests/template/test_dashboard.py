@@ -1,83 +1,226 @@
-"""The dashboard names only metrics, dimensions and log fields that the relay publishes."""
+"""The dashboard is valid with every choice of parameters, and names only what is published."""
 
+from __future__ import annotations
+
+import itertools
 import json
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.template.dashboard import Body, Reference, entries, log_fields, overlapping, references, searched
+from tests.template.intrinsics import resolver
+from tests.template.names import names
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
+COLUMNS = 24
+MAX_WIDGETS = 500
+MAX_METRICS_OF_A_WIDGET = 500
+MAX_VARIABLES = 25
+MAX_VARIABLE_LABEL = 30
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html
+MAX_SEARCH = 1024
+# In an account and region; a dashboard that loads uses all of its own at once.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html
+MAX_SEARCHES_A_SECOND = 50
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/graph-dynamic-labels.html
+MAX_DYNAMIC_VALUES = 6
+
+SYSTEM = {
+    "AWS/ApplicationELB": {"LoadBalancer": "app/shop/0123456789abcdef"},
+    "AWS/EC2 AutoScalingGroupName": {"AutoScalingGroup": "web servers [blue]"},
+    "AWS/EC2 InstanceId": {"InstanceId": "i-0123456789abcdef0"},
+    "AWS/ECS": {"EcsCluster": "shop"},
+    "AWS/ECS ServiceName": {"EcsCluster": "shop", "EcsService": "checkout"},
+}
+"""What can be shown beside the test, and the parameters that say so."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's tags as what stands behind them."""
-
-
-_Loader.add_multi_constructor(
-    "!",
-    lambda loader, _tag, node: loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None,
-)
+def body_with(**parameters: str) -> Body:
+    """The dashboard's body as CloudFormation makes it."""
+    properties = resolver(**parameters).resources["Dashboard"]["Properties"]
+    body: Body = json.loads(properties["DashboardBody"])
+    return body
 
 
 @pytest.fixture(scope="module")
-def widgets() -> list[dict[str, Any]]:
-    template = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506  # a SafeLoader
-    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
-    found: list[dict[str, Any]] = json.loads(body)["widgets"]
-    return found
+def body() -> Body:
+    return body_with()
 
 
-def constants(path: str, pattern: str) -> set[str]:
-    found = set(re.findall(pattern, (ROOT / path).read_text()))
-    assert found
-    return found
+@pytest.fixture(scope="module")
+def full_body() -> Body:
+    everything = {name: value for parameters in SYSTEM.values() for name, value in parameters.items()}
+    return body_with(Namespace="Load/Test.1_#-", ResolutionSeconds="60", **everything)
 
 
-def test_searches_name_what_is_published(widgets: list[dict[str, Any]]) -> None:
-    metrics = constants("src/plan/catalog.rs", r'Self::(\w+) => "\1"')
-    dimensions = constants("src/config.rs", r'Self::(\w+) => "\1"') | {"Status", "UserClass"}
-    searches = re.findall(
-        r"SEARCH\('\{\$\{Namespace\},([\w,]+)\} MetricName=\\\"(\w+)\\\"'", json.dumps(widgets)
-    )
-    assert len(searches) == json.dumps(widgets).count("SEARCH(") == 9
-    for schema, metric in searches:
-        assert metric in metrics
-        assert set(schema.split(",")) <= dimensions
-    assert {metric for _, metric in searches} == {
-        "Users",
-        "Requests",
-        "Failures",
-        "ResponseTime",
-        "Responses",
-    }
+def metrics_of(body: Body) -> set[Reference]:
+    return {reference for widget in body["widgets"] for reference in references(widget)}
 
 
-def test_the_relay_s_own_metrics_exist(widgets: list[dict[str, Any]]) -> None:
-    own = constants("src/telemetry.rs", r'SelfMetric = \("(\w+)"')
-    rows = [row for widget in widgets for row in widget["properties"].get("metrics", []) if len(row) > 1]
-    assert {row[0] for row in rows} == {"Locust/Relay"}
-    assert {row[1] for row in rows} <= own
+def queries_of(body: Body) -> list[str]:
+    return [widget["properties"]["query"] for widget in body["widgets"] if widget["type"] == "log"]
 
 
-def test_queries_filter_by_types_of_log_events_that_exist(widgets: list[dict[str, Any]]) -> None:
-    logs = (ROOT / "src/plan/logs.rs").read_text()
-    queries = [widget["properties"]["query"] for widget in widgets if widget["type"] == "log"]
-    assert len(queries) == 2
-    for query in queries:
-        (kind,) = re.findall(r"filter type = '(\w+)'", query)
-        assert f'"{kind}", fields' in logs
+# -- It is valid -----------------------------------------------------------------------------------
 
 
-def test_widgets_stand_side_by_side(widgets: list[dict[str, Any]]) -> None:
-    taken: set[tuple[int, int]] = set()
-    for widget in widgets:
-        cells = {
-            (x, y)
-            for x in range(widget["x"], widget["x"] + widget["width"])
-            for y in range(widget["y"], widget["y"] + widget["height"])
+def test_every_combination_of_systems_makes_a_valid_body(body: Body) -> None:
+    for chosen in itertools.chain.from_iterable(
+        itertools.combinations(SYSTEM, size) for size in range(1, len(SYSTEM) + 1)
+    ):
+        parameters = {name: value for system in chosen for name, value in SYSTEM[system].items()}
+        combined = body_with(**parameters)
+        assert combined["widgets"][: len(body["widgets"])] == body["widgets"]
+        shown = metrics_of(combined) - metrics_of(body)
+        dimensions = {(metric.namespace, *metric.dimensions) for metric in shown}
+        expected = {
+            ("AWS/ApplicationELB", "LoadBalancer"): "LoadBalancer" in parameters,
+            ("AWS/EC2", "AutoScalingGroupName"): "AutoScalingGroup" in parameters,
+            ("AWS/EC2", "InstanceId"): "InstanceId" in parameters,
+            ("AWS/ECS", "ClusterName"): "EcsCluster" in parameters and "EcsService" not in parameters,
+            ("AWS/ECS", "ClusterName", "ServiceName"): "EcsService" in parameters,
         }
-        assert max(x for x, _ in cells) < 24
-        assert not cells & taken
-        taken |= cells
+        assert dimensions == {system for system, wanted in expected.items() if wanted}
+        assert overlapping(combined["widgets"]) == []
+
+
+def test_system_metrics_name_the_resources_given(full_body: Body) -> None:
+    texts = json.dumps(full_body)
+    for parameters in SYSTEM.values():
+        for value in parameters.values():
+            assert json.dumps(value) in texts
+
+
+def test_widgets_stand_side_by_side(body: Body) -> None:
+    assert overlapping(body["widgets"]) == []
+    assert max(widget["x"] + widget["width"] for widget in body["widgets"]) == COLUMNS
+    rows = {y for widget in body["widgets"] for y in range(widget["y"], widget["y"] + widget["height"])}
+    assert rows == set(range(max(rows) + 1)), "a row is empty"
+
+
+def test_limits_of_dashboards_are_kept(full_body: Body) -> None:
+    widgets = full_body["widgets"]
+    assert len(widgets) <= MAX_WIDGETS
+    assert all(len(list(entries(widget))) <= MAX_METRICS_OF_A_WIDGET for widget in widgets)
+    assert len(full_body["variables"]) <= MAX_VARIABLES
+    assert all(len(variable["label"]) <= MAX_VARIABLE_LABEL for variable in full_body["variables"])
+    expressions = [
+        options["expression"] for widget in widgets for metric, options in entries(widget) if not metric
+    ]
+    searches = [text for expression in expressions for text in re.findall(r"SEARCH\('([^']+)'", expression)]
+    assert 0 < len(searches) <= MAX_SEARCHES_A_SECOND
+    assert max(map(len, searches)) + len("x" * 255) <= MAX_SEARCH
+    labels = [options.get("label", "") for widget in widgets for _, options in entries(widget)]
+    assert max(label.count("${") for label in labels) <= MAX_DYNAMIC_VALUES
+
+
+def test_ids_are_unique_in_a_widget_and_expressions_name_them(full_body: Body) -> None:
+    for widget in full_body["widgets"]:
+        ids = [options["id"] for _, options in entries(widget) if "id" in options]
+        assert len(set(ids)) == len(ids), widget
+        for metric, options in entries(widget):
+            if not metric:
+                maths = re.sub(r"'[^']*'", "", options["expression"])
+                used = set(re.findall(r"\b[a-z]\w*", maths))
+                assert used <= set(ids) - {options["id"]}, widget
+
+
+# -- Its variables ---------------------------------------------------------------------------------
+
+
+def test_a_pattern_matches_its_placeholders_only(body: Body) -> None:
+    patterns = {
+        variable["id"]: variable["pattern"] for variable in body["variables"] if variable["type"] == "pattern"
+    }
+    assert set(patterns) == {"test", "run"}
+    for widget in body["widgets"]:
+        text = json.dumps(widget)
+        for reference in references(widget):
+            if reference.namespace == "Locust":
+                assert re.search(patterns["test"], text)
+        assert bool(re.search(patterns["run"], text)) == ("run like " in text), widget
+    for query in queries_of(body):
+        assert re.sub(patterns["test"], "checkout", query).count("test = 'checkout'") == 1
+    narrowed = [query for query in queries_of(body) if re.search(patterns["run"], query)]
+    assert narrowed
+    for query in narrowed:
+        assert "run like /20261121T102900Z-4f3a/" in re.sub(patterns["run"], "20261121T102900Z-4f3a", query)
+        (every,) = re.findall(r"run like /(.+?)/", query)
+        assert re.search(every, "any run")
+
+
+def test_variables_are_filled_from_published_metrics(full_body: Body) -> None:
+    for variable in full_body["variables"]:
+        if "search" in variable:
+            (reference,) = searched(variable["search"])
+            assert reference.namespace == "Load/Test.1_#-"
+            assert reference.dimensions in names().metrics[reference.metric]
+            assert variable["populateFrom"] in reference.dimensions
+
+
+@pytest.mark.parametrize(("resolution", "seconds"), [(1, 10), (5, 10), (10, 10), (30, 30), (60, 60)])
+def test_the_first_period_is_no_shorter_than_the_metrics_resolution(resolution: int, seconds: int) -> None:
+    body = body_with(ResolutionSeconds=str(resolution))
+    (period,) = [variable for variable in body["variables"] if variable["id"] == "period"]
+    assert period["defaultValue"] == seconds
+    assert seconds in [choice["value"] for choice in period["values"]]
+    assert {widget["properties"].get("period", seconds) for widget in body["widgets"]} == {seconds}
+
+
+def test_metrics_that_have_only_minutes_keep_their_period(full_body: Body) -> None:
+    for widget in full_body["widgets"]:
+        for metric, options in entries(widget):
+            if metric and metric[0] != "Load/Test.1_#-":
+                assert options["period"] == 60
+                assert "period" not in widget["properties"], "the variable would change it"
+
+
+# -- It names what is published --------------------------------------------------------------------
+
+
+def test_metrics_that_it_shows_are_published(body: Body) -> None:
+    published = names()
+    for metric in metrics_of(body):
+        if metric.namespace == published.namespace:
+            assert metric.dimensions in published.metrics[metric.metric]
+        elif metric.namespace == published.relay_namespace:
+            assert metric.metric in published.relay_metrics
+            assert metric.dimensions == ()
+        else:
+            assert metric.namespace in ("AWS/Lambda", "AWS/SQS")
+
+
+def test_every_metric_that_is_published_is_shown(body: Body) -> None:
+    published = names()
+    shown = metrics_of(body)
+    assert {metric.metric for metric in shown if metric.namespace == published.namespace} == set(
+        published.metrics
+    )
+    # How many requests were relayed is to be seen in the test's own metrics.
+    assert {
+        metric.metric for metric in shown if metric.namespace == published.relay_namespace
+    } == published.relay_metrics - {"RequestsRelayed"}
+
+
+def test_percentiles_are_shown_of_all_requests_and_by_endpoint(body: Body) -> None:
+    wanted = {"p50", "p90", "p95", "p99"}
+    overall, by_endpoint = set(), set()
+    for widget in body["widgets"]:
+        for metric, options in entries(widget):
+            if metric[1:2] == ["ResponseTime"]:
+                overall.add(options["stat"])
+            elif not metric and "Method,Name" in options["expression"]:
+                by_endpoint |= set(re.findall(r"\"ResponseTime\".*'(p\d+)'", options["expression"]))
+    assert overall == by_endpoint == wanted
+
+
+def test_queries_read_fields_of_log_events_that_exist(body: Body) -> None:
+    events = names().log_events
+    kinds = set()
+    for query in queries_of(body):
+        kind, fields = log_fields(query)
+        kinds.add(kind)
+        assert fields <= events[kind], query
+        assert query.startswith("SOURCE '<LogGroup>'\n| ")
+    assert kinds == {"request", "exception", "summary"}
