@@ -8,7 +8,7 @@ RELAY_SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 FUZZ_SECONDS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest check bench faults fuzz deny build deploy clean
+.PHONY: help setup demo cost test test-oldest check bench faults fuzz deny build deploy clean
 
 help: ## Say what each command does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,11 @@ $(RELAY): $(RELAY_SOURCES)
 
 demo: $(READY) $(RELAY) ## Run the main job on local AWS: Locust, S3, the relay, CloudWatch; prints a table
 	$(BIN)/python -m examples.demo
+
+cost: $(READY) $(RELAY) ## Say what a test costs: RUN=s3://..., or REQUESTS=4000 ENDPOINTS=20 WORKERS=10 HOURS=2
+	@$(BIN)/python -m cost $(if $(RUN),'$(RUN)') $(if $(REQUESTS),--requests $(REQUESTS)) \
+		$(if $(ENDPOINTS),--endpoints $(ENDPOINTS)) $(if $(WORKERS),--workers $(WORKERS)) \
+		$(if $(HOURS),--hours $(HOURS)) $(OPTIONS)
 
 check: $(READY) ## Format, lint, types, docs
 	cargo fmt --check
