@@ -1,0 +1,345 @@
+"""Looks at Locust → records of a batch; recognises when a test starts and when statistics start anew. Pure.
+
+Locust tells totals and never when they began, so a new start is inferred: totals shrink, endpoints vanish,
+the time that the statistics cover shrinks, or (after a time in which nobody looked) their start is a later
+one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from .. import __version__
+from ..recording.columns import MAX_ERROR, MAX_EVENTS, MAX_NAME, MAX_TRACEBACK, OTHER, text
+from ..recording.encode import Chunk, Header, compress, line
+from .answers import About, Counted, Statistics, Status
+from .state import Run, State
+from .totals import ERROR_LIMITS
+
+ACTIVE: Final = frozenset(("spawning", "running"))
+"""Locust's states in which a test runs (`locust.runners.STATE_SPAWNING`, `STATE_RUNNING`)."""
+
+ENDED: Final = frozenset(("ready", "stopped", "missing"))
+"""Locust's states in which none does, and none is about to end."""
+
+LATEST_START_SECONDS: Final = 10.0
+"""By how much the time that new statistics cover may exceed that since the last look: a master counts from
+the start of its workers' reports, which come every three seconds."""
+
+EARLIER_MS: Final = 600_000
+"""How long before a run what is noted still belongs to it: workers connect before the test starts."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at Locust. None: was not asked for."""
+
+    status: Status
+    statistics: Statistics
+    errors: list[Counted] | None = None
+    exceptions: list[Counted] | None = None
+    by_class: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What Locust tells of a test, asked for when a test starts and after a time in which nobody looked.
+
+    `started`: the statistics' start, UTC, ISO 8601, to the second.
+    """
+
+    about: About
+    started: str | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a look means: statistics start `anew`; a run `begins`, or the one there was is over (`ends`)."""
+
+    anew: bool = False
+    begins: bool = False
+    ends: bool = False
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What the user said of the runs' names; empty: made from what Locust tells."""
+
+    test: str
+    run: str
+    source: str
+    labels: Mapping[str, str]
+
+
+class Watch:
+    """Follows one Locust. Call `judge`, then `observe`; `take` gives what came since the last time."""
+
+    def __init__(self, state: State, naming: Naming, max_endpoints: int) -> None:
+        """Goes on from `state`."""
+        self.state = state
+        self.naming = naming
+        self.max_endpoints = max_endpoints
+        self.folded = False
+        """Whether any endpoint has been folded into `(other)`."""
+        self._look_ms = self._batch_ms = state.at_ms
+        self._by_class: Mapping[str, int] | None = None
+        self._events: list[Record] = []
+        self._users: list[Record] = []
+        self._exceptions: list[Record] = []
+        self._snapshots: list[Record] = []
+
+    def wants_users_by_class(self, status: Status) -> bool:
+        """Whether the number of users of each class may have changed."""
+        if status.state not in ACTIVE:
+            return False
+        return self._by_class is None or status.state == "spawning" or status.users != self.state.users
+
+    def judge(self, look: Look, at_ms: int, *, waited: bool = False, started: str | None = None) -> Verdict:
+        """What this look means, compared with the last one.
+
+        `waited`: whether this is the first look after Locust could not be seen, so that `started` (if known)
+        is to be compared as well.
+        """
+        state, total = self.state, look.statistics.total
+        active = look.status.state in ACTIVE
+        if state.at_ms == 0:
+            return Verdict(anew=True, begins=active or (waited and total.requests > 0))
+        vanished = self._vanished(look.statistics)
+        anew = (
+            vanished
+            or total.requests < state.requests
+            or total.failures < state.failures
+            or self._covers_less(look.statistics, at_ms)
+            or (waited and started is not None and state.started is not None and started > state.started)
+        )
+        starts = active and state.locust_state not in ACTIVE
+        if state.run is None:
+            return Verdict(anew, begins=active or total.requests > (0 if anew else state.requests))
+        # Resetting the statistics keeps their (empty) lines, the start of a test does not.
+        restarted = anew and (vanished or waited or (state.locust_state not in ACTIVE and total.requests > 0))
+        # Locust tells its state up to two seconds late: a test that seems to start may be known already.
+        begins = (restarted and (active or total.requests > 0)) or (starts and (anew or state.requests == 0))
+        return Verdict(anew, begins, ends=restarted and not begins)
+
+    def _vanished(self, statistics: Statistics) -> bool:
+        now = {(text(entry.method, MAX_NAME), text(entry.name, MAX_NAME)) for entry in statistics.entries}
+        told = self.state.endpoints.told
+        return any(totals.requests and key not in now and OTHER not in key for key, totals in told.items())
+
+    def _covers_less(self, statistics: Statistics, at_ms: int) -> bool:
+        before, now = self.state.seconds, statistics.seconds
+        if before is None or now is None or now >= before - 0.001:
+            return False
+        # Else it is only Locust's clock that was set back.
+        return now <= (at_ms - self.state.at_ms) / 1000 + LATEST_START_SECONDS
+
+    def observe(self, look: Look, verdict: Verdict, at_ms: int, origin: Origin | None = None) -> None:
+        """Notes the changes since the last look; `origin`: needed when a run begins."""
+        state = self.state
+        first = state.at_ms == 0
+        before_ms = state.at_ms or at_ms
+        if verdict.anew:
+            state.clear()
+        if origin is not None:
+            state.started = origin.started
+        if verdict.begins:
+            if origin is None:
+                raise ValueError("expected an origin for the run that begins")
+            if first:
+                before_ms = _started_ms(origin.started, at_ms)
+            self._begin(origin.about, before_ms)
+        elif verdict.ends:
+            state.run = None
+        elif verdict.anew and not first:
+            self.event(at_ms, "reset_stats", {})
+        self._note_state(look.status, verdict, at_ms, first)
+        self._note_users(look, at_ms)
+        self._note_snapshot(look, min(self._look_ms or before_ms, at_ms), at_ms)
+        state.at_ms = self._look_ms = at_ms
+        state.locust_state = look.status.state
+        state.users = look.status.users
+        state.requests = look.statistics.total.requests
+        state.failures = look.statistics.total.failures
+        state.seconds = look.statistics.seconds
+
+    def _begin(self, about: About, started_ms: int) -> None:
+        state, naming = self.state, self.naming
+        known = state.run
+        if known is not None and naming.run and known.run == naming.run and known.test == self._test(about):
+            return  # tests of one given id are one run
+        started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(started_ms / 1000))
+        source = naming.source
+        if naming.run:
+            # A run id given twice must not make two processes one source: the second's batches would be taken
+            # for repetitions of the first's. Ids made here are never the same.
+            source += f"-{secrets.token_hex(2)}"
+        state.run = Run(
+            test=self._test(about),
+            run=naming.run or f"{started}-{secrets.token_hex(2)}",
+            source=source,
+            run_started_ms=started_ms,
+            host=text(about.host, MAX_NAME),
+            locust=text(about.version, MAX_NAME),
+        )
+        state.seq = 0
+        state.endpoints.told.clear()
+        self._look_ms = self._batch_ms = started_ms
+        for records in (self._events, self._users):
+            records[:] = [record for record in records if record["at_ms"] >= started_ms - EARLIER_MS]
+
+    def _test(self, about: About) -> str:
+        # Of several locustfiles the first, as the hook does it.
+        return self.naming.test or Path(about.locustfile.partition(",")[0].strip()).stem or "locust"
+
+    def event(self, at_ms: int, kind: str, detail: dict[str, Any]) -> None:
+        """Notes an event."""
+        self._events.append({"at_ms": at_ms, "kind": kind, "detail": detail})
+        del self._events[:-MAX_EVENTS]
+
+    def _note_state(self, status: Status, verdict: Verdict, at_ms: int, first: bool) -> None:
+        before, now = self.state.locust_state, status.state
+        detail = {"state": now, "user_count": status.users}
+        if verdict.begins and not first:
+            self.event(at_ms, "test_start", detail)
+            if now == "running":
+                self.event(at_ms, "spawning_complete", detail)
+        elif now != before:
+            if now == "running" and before == "spawning":
+                kind = "spawning_complete"
+            elif now == "spawning" and before == "running":
+                kind = "spawning"
+            elif now in ENDED and before not in ENDED and not first:
+                kind = "test_stop"
+            else:
+                kind = "state"
+            self.event(at_ms, kind, detail)
+        known = set(self.state.workers)
+        for worker in status.workers:
+            if worker.id not in known:
+                self.event(at_ms, "worker_connect", {"client_id": text(worker.id, MAX_NAME)})
+        self.state.workers = [worker.id for worker in status.workers]
+
+    def _note_users(self, look: Look, at_ms: int) -> None:
+        users = look.status.users
+        if look.by_class is not None:
+            self._by_class = {text(name, MAX_NAME): count for name, count in look.by_class.items()}
+        if look.status.state in ACTIVE or users != self.state.users:
+            by_class = self._by_class or {}
+            if users == 0:
+                by_class = dict.fromkeys(by_class, 0)
+            self._users.append({"at_ms": at_ms, "total": users, "by_class": by_class})
+            del self._users[:-MAX_EVENTS]
+
+    def _note_snapshot(self, look: Look, from_ms: int, at_ms: int) -> None:
+        state = self.state
+        endpoints, folded = state.endpoints.advance(look.statistics.entries, self.max_endpoints)
+        self.folded |= folded
+        errors = state.errors.advance(look.errors, ERROR_LIMITS) if look.errors is not None else []
+        exceptions = (
+            state.exceptions.advance(look.exceptions, (MAX_ERROR, MAX_TRACEBACK))
+            if look.exceptions is not None
+            else []
+        )
+        if state.run is None:
+            return  # what was there before anybody looked is nobody's run
+        for changed in exceptions:
+            if changed.count > 0:
+                message, traceback = changed.key
+                self._exceptions.append(
+                    {"at_ms": at_ms, "count": changed.count, "message": message, "traceback": traceback}
+                )
+        errors = [changed for changed in errors if changed.count > 0]
+        if not (endpoints or errors or look.status.state in ACTIVE):
+            return
+        self._snapshots.append(
+            {
+                "at_ms": at_ms,
+                "from_ms": from_ms,
+                "endpoints": endpoints,
+                "total": {
+                    "percentiles_ms": look.statistics.total.percentiles_ms,
+                    "current_percentiles_ms": look.status.current_percentiles_ms,
+                },
+                "errors": [
+                    dict(zip(("method", "name", "error"), changed.key, strict=True), count=changed.count)
+                    for changed in errors
+                ],
+                "workers": [
+                    {
+                        "id": text(worker.id, MAX_NAME),
+                        "state": text(worker.state, MAX_NAME),
+                        "users": worker.users,
+                        "cpu_percent": worker.cpu_percent,
+                        "memory_bytes": worker.memory_bytes,
+                    }
+                    for worker in look.status.workers
+                ],
+            }
+        )
+
+    @property
+    def has_records(self) -> bool:
+        """Whether there is a run, and anything to write of it."""
+        return self.state.run is not None and bool(
+            self._events or self._users or self._exceptions or self._snapshots
+        )
+
+    def take(self) -> tuple[Header, bytes]:
+        """The next batch, up to the last look."""
+        run = self.state.run
+        if run is None:
+            raise ValueError("expected a run")
+        header = Header(
+            test=run.test,
+            run=run.run,
+            source=run.source,
+            seq=self.state.seq,
+            run_started_ms=run.run_started_ms,
+            from_ms=min(self._batch_ms, self.state.at_ms),
+            to_ms=self.state.at_ms,
+            host=run.host,
+            locust=run.locust,
+            hook=__version__,
+            labels=dict(self.naming.labels),
+        )
+        lines = [header.line]
+        for kind, collected in (
+            ("event", self._events),
+            ("users", self._users),
+            ("exception", self._exceptions),
+            ("snapshot", self._snapshots),
+        ):
+            lines += [line({kind: record}) for record in collected]
+            collected.clear()
+        self.state.seq += 1
+        self._batch_ms = self.state.at_ms
+        lines.append(line({"end": {"records": len(lines) - 1, "requests": 0}}))
+        return header, compress(Chunk(line, False) for line in lines)
+
+    def go_back(self, state: State) -> None:
+        """Forgets the snapshots and exceptions since `state`: the next look will tell them again, as one."""
+        now, self.state = self.state, state
+        state.locust_state, state.users, state.workers = now.locust_state, now.users, now.workers
+        self._look_ms = self._batch_ms = state.at_ms
+        self._snapshots.clear()
+        self._exceptions.clear()
+
+
+def _started_ms(started: str | None, at_ms: int) -> int:
+    """The statistics' start in milliseconds since the epoch, not after `at_ms`."""
+    if started is None:
+        return at_ms
+    try:
+        return min(
+            at_ms, max(0, int(datetime.fromisoformat(started.replace("Z", "+00:00")).timestamp() * 1000))
+        )
+    except ValueError:
+        return at_ms
