@@ -6,5 +6,6 @@
 - `columns`: what one process saw since the last flush; the listener, in C (`_fast`) if compiled
 - `encode`: columns → the bytes of a batch
 - `spool`: sealed batches that wait on disk
-- `uploader`: brings batches from the spool to the destination
+- `outbox`: which batch is next on its way to the destination, and what became of them
+- `uploader`: runs it, as a greenlet
 """

@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from locust_hook.destination import Address, Bucket, Folder, UploadError, batch_prefix, key_part
+from locust_hook.recording import outbox as outbox_module
 from locust_hook.recording import spool as spool_module
 from locust_hook.recording import uploader as uploader_module
 from locust_hook.recording.settings import OPTIONS, Settings, for_worker, parse, parse_labels
@@ -170,7 +171,7 @@ def test_what_others_left_goes_before_the_own_batches(spool: Spool, store: Store
 def test_what_the_disk_refuses_waits_in_memory_within_bounds(
     spool: Spool, uploader: Uploader, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploader_module, "MAX_MEMORY", 250)
+    monkeypatch.setattr(outbox_module, "MAX_MEMORY", 250)
 
     def full(*_: Any) -> int:
         raise OSError(28, "No space left on device")
