@@ -22,6 +22,7 @@ from local_aws.http import HttpRequest, HttpResponse
 from local_aws.logs import Logs
 from local_aws.moto_backend import MotoBackend
 from local_aws.notifications import Cause, cause
+from local_aws.vended_metrics import VendedMetrics
 from local_aws.wire import MAX_BODY_BYTES, parameters_of
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Gateway:
         self.faults = Faults()
         self.logs = Logs(moto, clock, metrics)
         self._cloudwatch = CloudWatch(metrics, clock, moto.serve)
+        self.vended_metrics = VendedMetrics(metrics, clock)
 
     def __call__(self, http: HttpRequest) -> HttpResponse | None:
         """Answer a request; None closes the connection."""
@@ -119,7 +121,10 @@ class Gateway:
             return self._cloudwatch.serve(call, parameters)
         if call.service == "logs" and call.operation == "PutLogEvents":
             return self.logs.put_log_events(call, parameters, principal.account)
-        return self._moto.serve(call)
+        response = self._moto.serve(call)
+        if call.service == "sqs" and (depth := self._moto.queue_depth(call.resource)) is not None:
+            self.vended_metrics.waiting(call.resource.rpartition(":")[2], depth)
+        return response
 
     def _bucket_policy(self, call: Call) -> HttpResponse | None:
         if call.operation == "DeleteBucket":

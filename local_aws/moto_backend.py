@@ -169,6 +169,13 @@ class MotoBackend:
         return queue.policy if queue else None
 
     @staticmethod
+    def queue_depth(arn: str) -> int | None:
+        """How many messages can be received from a queue; None if there is none."""
+        region, account, name = arn.split(":")[3:6]
+        queue = sqs_backends[account][region].queues.get(name)
+        return int(queue.approximate_number_of_messages) if queue else None
+
+    @staticmethod
     def log_group(account: str, region: str, name: str) -> Any:
         """A log group; None if there is none."""
         return logs_backends[account][region].groups.get(name)

@@ -19,7 +19,7 @@ from local_aws.clock import Clock
 from local_aws.cloudwatch.store import MetricStore
 from local_aws.deploy import Stack, deploy
 from local_aws.functions.function import Function
-from local_aws.functions.invocation import FunctionSettings
+from local_aws.functions.invocation import Attempt, FunctionSettings
 from local_aws.gateway import Gateway
 from local_aws.http import HttpServer
 from local_aws.moto_backend import DEFAULT_ACCOUNT, MotoBackend
@@ -185,7 +185,7 @@ class LocalAws:
             lambda: self._function_environment(settings, log_stream) | dict(variables or {}),
             clock=self.clock,
             send=lambda arn, text: self._send(settings, arn, text),
-            ship_logs=lambda lines: self._ship_logs(settings, log_stream, lines),
+            ended=lambda attempt, running: self._on_attempt(settings, log_stream, attempt, running),
             concurrency=concurrency,
             retry_waits=retry_waits,
         )
@@ -237,6 +237,12 @@ class LocalAws:
             reserved["AWS_LAMBDA_LOG_LEVEL"] = settings.log_level
         credentials = self._credentials(settings.role_arn, settings.name)
         return {**kept, **settings.variables, **reserved, **self.environment(), **credentials}
+
+    def _on_attempt(
+        self, settings: FunctionSettings, log_stream: str, attempt: Attempt, running: int
+    ) -> None:
+        self._ship_logs(settings, log_stream, attempt.log)
+        self._gateway.vended_metrics.attempted(settings.name, attempt, running)
 
     def _ship_logs(self, settings: FunctionSettings, log_stream: str, lines: list[str]) -> None:
         """Write a function's output to its log group; like Lambda, not if its role does not allow that."""

@@ -126,7 +126,7 @@ def adapt(template: Template, elsewhere: Mapping[str, str]) -> Template:
     """The template with what moto gets wrong put right.
 
     - A log group's `Arn` ends in `:*`.
-    - `Fn::Equals` compares texts, so numbers, booleans and parameters become text there, and parameters' defaults do.
+    - `Fn::Equals` compares texts, so numbers, booleans and parameters become text there; so do defaults.
     - The resources in `elsewhere` (logical id -> physical id) are left out, and references to them resolved.
     """
     groups = {n for n, resource in template["Resources"].items() if resource["Type"] == "AWS::Logs::LogGroup"}

@@ -25,7 +25,8 @@ class Function:
     """A function that runs in `concurrency` environments until `close`; use it with `with`.
 
     `retry_waits` are the seconds before the first and the second retry (AWS: 60 and 120). `send` delivers a
-    record to a queue's ARN with the function's own permissions; `ship_logs` takes each attempt's lines.
+    record to a queue's ARN with the function's own permissions; `ended` is told of each attempt, and of how
+    many were at work when it began, itself included.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Function:
         *,
         clock: Clock,
         send: Callable[[str, str], None],
-        ship_logs: Callable[[list[str]], None],
+        ended: Callable[[Attempt, int], None],
         concurrency: int = 1,
         retry_waits: tuple[float, float] = (60.0, 120.0),
     ) -> None:
@@ -45,12 +46,13 @@ class Function:
         self.settings = settings
         self._clock = clock
         self._send = send
-        self._ship_logs = ship_logs
+        self._ended = ended
         self._retry_waits = retry_waits
         self._queue: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._invocations: list[Invocation] = []
         self._outstanding = 0
+        self._running = 0
         self._timers: set[threading.Timer] = set()
         self._closed = False
         self._environments = [
@@ -147,8 +149,13 @@ class Function:
             if invocation.kind == "async" and age > self.settings.max_age:
                 self._fail(invocation, "EventAgeExceeded")
                 continue
+            with self._changed:
+                self._running += 1
+                running = self._running
             attempt = environment.invoke(invocation)
-            self._ship_logs(attempt.log)
+            with self._changed:
+                self._running -= 1
+            self._ended(attempt, running)
             if not self._closed:
                 self._settle(invocation, attempt)
 
