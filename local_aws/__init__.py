@@ -9,8 +9,10 @@ From the outside in; each module imports only from those below it.
 - `functions`: runs a Lambda function's binary: queue, retries, Runtime API.
 - `gateway`: what happens to every request.
 - `access`, `policy`: IAM.
+- `log_queries`, `insights`: Logs Insights' operations, and its query language.
 - `logs`, `emf`, `cloudwatch`: strict PutLogEvents; metrics out of log events; metrics with every
   documented limit.
+- `metric_maths`, `parsing`: the expressions of GetMetricData; what both languages share.
 - `notifications`: S3's events.
 - `moto_backend`: moto, which plays all other services.
 - `calls`, `wire`, `errors`, `faults`, `clock`, `http`: requests and answers, and what is shared.

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from local_aws.calls import Call
 from local_aws.errors import AwsError
+from local_aws.log_queries import groups_of
 from local_aws.moto_backend import ADMIN_ROLE, DEFAULT_ACCOUNT, MotoBackend
 from local_aws.policy import Context, Decision, PolicyError, evaluate
 
@@ -125,7 +126,7 @@ class Access:
                 context = (("cloudwatch:namespace", str(namespace)),) if has_key else ()
                 return [Demand(f"cloudwatch:{call.operation}", "*", principal.account, context=context)]
             case "logs":
-                return [Demand(f"logs:{call.operation}", call.resource, principal.account)]
+                return self._logs_demands(call, principal, parameters)
             case "sqs":
                 owner = call.resource.split(":")[4] if ":" in call.resource else principal.account
                 policy = self._moto.queue_policy(call.resource) if ":" in call.resource else None
@@ -137,6 +138,16 @@ class Access:
             "NotImplemented",
             f"local AWS evaluates no policies for {call.service}: use administrator credentials",
         )
+
+    def _logs_demands(
+        self, call: Call, principal: Principal, parameters: Mapping[str, Any]
+    ) -> Iterable[Demand]:
+        action = f"logs:{call.operation}"
+        if call.operation != "StartQuery":
+            return [Demand(action, call.resource, principal.account)]
+        names = groups_of(parameters, self._moto.log_group_names(principal.account, call.region))
+        arns = [log_stream_arn(call, principal.account, name, "") for name in names]
+        return [Demand(action, arn, principal.account) for arn in arns]
 
     def _s3_demands(self, call: Call) -> Iterable[Demand]:
         action = f"s3:{_S3_ACTIONS.get(call.operation, call.operation)}"
@@ -244,6 +255,11 @@ def _denied(call: Call, principal: Principal, demand: Demand, reason: str) -> Aw
     return AwsError(403, "AccessDenied", f"{who} on resource: {demand.resource}")
 
 
+def log_stream_arn(call: Call, account: str, group: str, stream: str) -> str:
+    """The ARN of a log stream; with `stream` "", what a call about the whole group acts on."""
+    return f"arn:aws:logs:{call.region}:{account}:log-group:{group}:log-stream:{stream}"
+
+
 def resource_of(call: Call, parameters: Mapping[str, Any], account: str) -> str:
     """The ARN that a call of Logs, SQS or STS acts on."""
     match call.service:
@@ -252,7 +268,7 @@ def resource_of(call: Call, parameters: Mapping[str, Any], account: str) -> str:
             if not group and (identifier := parameters.get("logGroupIdentifier")):
                 group = str(identifier).removesuffix(":*").rpartition(":log-group:")[2]
             stream = parameters.get("logStreamName") or ""
-            return f"arn:aws:logs:{call.region}:{account}:log-group:{group}:log-stream:{stream}"
+            return log_stream_arn(call, account, group, stream)
         case "sqs":
             if url := parameters.get("QueueUrl"):
                 owner, name = (["", *str(url).rstrip("/").split("/")])[-2:]

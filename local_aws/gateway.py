@@ -19,6 +19,8 @@ from local_aws.cloudwatch.store import MetricStore
 from local_aws.errors import AwsError, error_response, request_id
 from local_aws.faults import Fault, Faults, fault_error
 from local_aws.http import HttpRequest, HttpResponse
+from local_aws.log_queries import OPERATIONS as LOG_QUERIES
+from local_aws.log_queries import LogQueries
 from local_aws.logs import Logs
 from local_aws.moto_backend import MotoBackend
 from local_aws.notifications import Cause, cause
@@ -41,6 +43,7 @@ class Gateway:
         self.calls = CallLog()
         self.faults = Faults()
         self.logs = Logs(moto, clock, metrics)
+        self._log_queries = LogQueries(moto, clock)
         self._cloudwatch = CloudWatch(metrics, clock, moto.serve)
         self.vended_metrics = VendedMetrics(metrics, clock)
 
@@ -121,6 +124,8 @@ class Gateway:
             return self._cloudwatch.serve(call, parameters)
         if call.service == "logs" and call.operation == "PutLogEvents":
             return self.logs.put_log_events(call, parameters, principal.account)
+        if call.service == "logs" and call.operation in LOG_QUERIES:
+            return self._log_queries.serve(call, parameters, principal.account)
         response = self._moto.serve(call)
         if call.service == "sqs" and (depth := self._moto.queue_depth(call.resource)) is not None:
             self.vended_metrics.waiting(call.resource.rpartition(":")[2], depth)

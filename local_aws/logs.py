@@ -1,6 +1,5 @@
-"""CloudWatch Logs' PutLogEvents with every documented limit; the rest of Logs is moto's.
+"""CloudWatch Logs' PutLogEvents with every documented limit; all but this and queries is moto's.
 
-Logs Insights queries (StartQuery, GetQueryResults) are not there yet: they belong beside this.
 Limits: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 """
 

@@ -179,3 +179,8 @@ class MotoBackend:
     def log_group(account: str, region: str, name: str) -> Any:
         """A log group; None if there is none."""
         return logs_backends[account][region].groups.get(name)
+
+    def log_group_names(self, account: str, region: str) -> list[str]:
+        """The names of all log groups."""
+        with self.lock:
+            return sorted(logs_backends[account][region].groups)
