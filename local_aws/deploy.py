@@ -26,6 +26,7 @@ Client = Callable[[str], Any]
 # Created by moto with all that templates here say about them.
 _BY_MOTO = frozenset(
     {
+        "AWS::AutoScaling::AutoScalingGroup",
         "AWS::CloudWatch::Dashboard",
         "AWS::EC2::Instance",
         "AWS::EC2::LaunchTemplate",
