@@ -8,7 +8,7 @@ RELAY_SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 FUZZ_SECONDS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cost test test-oldest check bench faults fuzz deny build deploy clean
+.PHONY: help setup demo cost test test-oldest check bench faults fuzz deny build deploy publish-hook clean
 
 help: ## Say what each command does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -81,6 +81,10 @@ build: $(READY) ## Build the function as `sam deploy` uploads it (.aws-sam/build
 
 deploy: build ## Deploy to your AWS account, with questions
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam deploy --guided
+
+publish-hook: $(READY) ## Put hook, Locust and a test (TEST=folder) into the relay's bucket, for load generators
+	$(BIN)/python -m examples.publish_hook \
+		$(if $(STACK),--stack $(STACK)) $(if $(BUCKET),--bucket $(BUCKET)) $(if $(TEST),--test $(TEST))
 
 clean: ## Delete what the other commands made
 	rm -rf target fuzz/target .aws-sam $(VENV)
