@@ -11,7 +11,8 @@ From the outside in; each module imports only from those below it.
 
 - `__main__`: the command.
 - `live`: the page while a test runs, served on loopback.
-- `page`, `page.html`, `page.css`, `page.js`: a snapshot as a self-contained page.
+- `page`: a snapshot as a self-contained page: `page.html` and `page.css`; `draw.js`, `charts.js`,
+  `widgets.js` and `frame.js`, each using those before it.
 - `snapshot`: what all widgets show, for each selection of the dashboard's variables.
 - `metrics`, `logs`, `text`: what one widget shows.
 - `variables`: the values that can be selected, and what a selection changes.

@@ -14,11 +14,13 @@ from typing import Any
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
 FOLDER = Path(__file__).parent
+CODE = ("draw.js", "charts.js", "widgets.js", "frame.js")
+"""In the order of use: each only calls those before it while the page begins."""
 
 
 def make(data: dict[str, Any], *, live: bool = False) -> str:
     """The page. A `live` one asks the server that it came from for newer data."""
-    scripts = [_library(), (FOLDER / "page.js").read_text()]
+    scripts = [_library(), _code()]
     style = (FOLDER / "page.css").read_text()
     # Only this code runs, whatever the data hold; nothing is fetched from elsewhere.
     policy = {
@@ -45,6 +47,12 @@ def encode(data: Any) -> str:
     """JSON that may stand in a script element: nothing in it can end the element or begin a comment."""
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _code() -> str:
+    """The page's own code, as one function, so that its names stay its own."""
+    parts = [(FOLDER / name).read_text() for name in CODE]
+    return "\n".join(['(() => {\n"use strict";', *parts, "})();"])
 
 
 @cache
