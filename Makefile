@@ -53,8 +53,10 @@ target/oldest/bin/python:
 	$(PYTHON) -m venv target/oldest
 	target/oldest/bin/pip install --quiet --disable-pip-version-check locust==2.32.0 boto3==1.36.0
 
-bench: $(READY) target/bench/venv/bin/python ## Measure the hook beside its peers (docs/performance.md)
+bench: $(READY) target/bench/venv/bin/python ## Measure hook and relay, and simulate scale (docs/performance.md)
 	$(BIN)/python -m benches.hook
+	$(BIN)/python -m benches.relay
+	$(BIN)/python -m benches.scale
 
 target/bench/venv/bin/python: requirements-bench.txt
 	$(PYTHON) -m venv target/bench/venv

@@ -36,7 +36,7 @@ class Batch:
     seq: int = 0
     from_ms: int = FROM_MS
 
-    def encode(self) -> bytes:
+    def content(self) -> bytes:
         """The batch's bytes."""
         last = 0.0
 
@@ -81,11 +81,13 @@ class Batch:
         """The batch as a file; made when it is not there yet."""
         path = FOLDER / f"{self.requests}-in-{self.seconds:g}s-{self.seq}-{_version()}.ndjson.gz"
         if self.from_ms != FROM_MS:
-            raise ValueError("expected a batch of the fixed time, found another: only those are kept as files")
+            raise ValueError(
+                "expected a batch of the fixed time, found another: only those are kept as files"
+            )
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
-            part.write_bytes(self.encode())
+            part.write_bytes(self.content())
             part.rename(path)
         return path
 
@@ -93,4 +95,6 @@ class Batch:
 def _version() -> str:
     """Changes with whatever decides what a batch's bytes are."""
     sources = [Path(module.__file__ or "") for module in (workload, encode, columns)]
-    return hashlib.sha256(b"".join(source.read_bytes() for source in [*sources, Path(__file__)])).hexdigest()[:8]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in [*sources, Path(__file__)])).hexdigest()[
+        :8
+    ]

@@ -17,11 +17,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from benches.programs import PYTHON
+from benches.summary import ROOT, save, say, table
 from local_aws import LocalAws
 
-ROOT = Path(__file__).parents[1]
-SUMMARY = ROOT / "target" / "bench" / "summary.json"
-PYTHON = ROOT / "target" / "bench" / "venv" / "bin" / "python"
 BUCKET = "bench-load-tests"
 PEERS_WITH_PERCENTILES = ("otel", "timescale", "cloudwatch")
 """OpenTelemetry sends histograms, Timescale keeps rows, CloudWatch gets single values: each can tell p99."""
@@ -66,7 +65,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 def run(python: Path, what: str, environment: dict[str, str]) -> dict[str, Any]:
     """Runs one candidate; returns what it measured."""
-    print(f"measuring {what} …", file=sys.stderr)  # noqa: T201
+    say(f"measuring {what} …")
     done = subprocess.run(  # noqa: S603  # our own file
         [python, ROOT / "benches" / "hook_load.py", what],
         env=environment, stdout=subprocess.PIPE, check=True, timeout=600,
@@ -116,7 +115,7 @@ def summary(found: dict[str, Any]) -> dict[str, float]:
     return {name: round(number, 4) for name, number in numbers.items()}
 
 
-def table(found: dict[str, Any]) -> str:
+def report(found: dict[str, Any]) -> str:
     """CPU of each candidate, for people."""
     hook = found["hook"]
     rows = [
@@ -128,8 +127,7 @@ def table(found: dict[str, Any]) -> str:
         ("locust[otel], metrics", found["otel"]["us_per_request"]),
         ("locust-plugins CloudWatch", found["cloudwatch"]["us_per_request"]),
     ]
-    lines = ["| CPU on the load generator | µs per request |", "|---|---:|"]
-    return "\n".join(lines + [f"| {name} | {number:.2f} |" for name, number in rows])
+    return table(("CPU on the load generator", "µs per request"), [(name, f"{us:.2f}") for name, us in rows])
 
 
 def main() -> None:
@@ -141,12 +139,10 @@ def main() -> None:
     if not arguments.python.exists():
         sys.exit(f"expected a Python with requirements-bench.txt at {arguments.python}: use `make bench`")
     found = measure(arguments.python, arguments.quick)
-    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
-    saved = json.loads(SUMMARY.read_text()) if SUMMARY.exists() else {}
-    saved["hook"] = summary(found)
-    SUMMARY.write_text(json.dumps(saved, indent=1) + "\n")
-    print(table(found))  # noqa: T201
-    print(json.dumps({**saved["hook"], "details": found}, indent=1))  # noqa: T201
+    numbers = summary(found)
+    save("hook", numbers)
+    print(report(found))  # noqa: T201
+    print(json.dumps({**numbers, "details": found}, indent=1))  # noqa: T201
 
 
 if __name__ == "__main__":

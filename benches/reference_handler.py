@@ -1,7 +1,8 @@
 """What one would write in Python instead of the relay: a batch in S3 → metrics in CloudWatch.
 
-It publishes the relay's metrics of requests, with the same dimensions, per second. It does less than the relay: no
-log events, no users, no statuses, no ledger (a retry counts twice), no check of the batch, and values are not grouped.
+It publishes the relay's metrics of requests, with the same dimensions, per second. It does less than the
+relay: no log events, no users, no statuses, no ledger (a retry counts twice), no check of the batch. Values
+are not grouped.
 """
 
 from __future__ import annotations
@@ -25,18 +26,24 @@ MAX_DATA = 300
 
 
 @cache
-def client(service: str) -> Any:
+def s3() -> Any:
     """One client for all invocations."""
-    return boto3.client(service)
+    return boto3.client("s3")
+
+
+@cache
+def cloudwatch() -> Any:
+    """The same."""
+    return boto3.client("cloudwatch")
 
 
 def handler(event: dict[str, Any], _context: Any) -> None:
     """Lambda's entry."""
     for record in event["Records"]:
         bucket, key = record["s3"]["bucket"]["name"], unquote_plus(record["s3"]["object"]["key"])
-        body = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        body = s3().get_object(Bucket=bucket, Key=key)["Body"].read()
         for call in calls(body):
-            client("cloudwatch").put_metric_data(**call)
+            cloudwatch().put_metric_data(**call)
 
 
 def calls(body: bytes) -> Iterator[dict[str, Any]]:

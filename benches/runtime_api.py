@@ -1,4 +1,4 @@
-"""Lambda's Runtime API on loopback, and a function's process that talks to it; both with the times of what they do.
+"""Lambda's Runtime API on loopback, and the process of a function that talks to it; with their times.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
@@ -91,6 +91,13 @@ class FunctionProcess:
             return self._answered - begun
 
     @property
+    def last_answer(self) -> float:
+        """Seconds from the start of the process to its last answer."""
+        if self._answered is None:
+            raise RuntimeError("expected an event that was answered, found none: call invoke first")
+        return self._answered - self.started
+
+    @property
     def cpu_seconds(self) -> float:
         """Time on a processor so far, of all threads that still live."""
         tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
@@ -109,8 +116,10 @@ class FunctionProcess:
             self._changed.notify_all()
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        ended = lambda: self._process.returncode is not None  # noqa: E731
-        if not self._changed.wait_for(lambda: condition() or ended(), TIMEOUT_SECONDS):
+        def over() -> bool:
+            return condition() or self._process.returncode is not None
+
+        if not self._changed.wait_for(over, TIMEOUT_SECONDS):
             raise TimeoutError(f"expected {what} of {self._binary} in {TIMEOUT_SECONDS} s, found none")
         if not condition():
             text = self._stderr.decode("utf-8", "replace")
@@ -140,7 +149,10 @@ class FunctionProcess:
             headers = [
                 ("Lambda-Runtime-Aws-Request-Id", f"00000000-0000-0000-0000-{self._invocations:012}"),
                 ("Lambda-Runtime-Deadline-Ms", str(int((time.time() + TIMEOUT_SECONDS) * 1000))),
-                ("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:bench"),
+                (
+                    "Lambda-Runtime-Invoked-Function-Arn",
+                    "arn:aws:lambda:us-east-1:123456789012:function:bench",
+                ),
                 ("Lambda-Runtime-Trace-Id", "Root=1-00000000-000000000000000000000000;Sampled=0"),
                 ("Content-Type", "application/json"),
             ]

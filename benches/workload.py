@@ -1,7 +1,7 @@
 """The load that everything is measured with: made from numbers alone, and the same on every machine.
 
-20 endpoints that are asked equally often; log-normal response times (median 33 ms, p99 213 ms); 1 % failures. Every
-other endpoint answers with one size, as files and small APIs do; the others with one of four.
+20 endpoints that are asked equally often; log-normal response times (median 33 ms, p99 213 ms); 1 % failures.
+Every other endpoint answers with one size, as files and small APIs do; the others with one of four.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 pub mod batch;
 #[path = "../../../src/config.rs"]
 pub mod config;
-#[path = "../../../src/distribution.rs"]
+#[path = "../../../src/distribution/mod.rs"]
 pub mod distribution;
 #[path = "../../../src/plan/mod.rs"]
 pub mod plan;
