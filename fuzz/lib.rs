@@ -8,7 +8,7 @@
 pub mod batch;
 #[path = "../src/config.rs"]
 pub mod config;
-#[path = "../src/distribution.rs"]
+#[path = "../src/distribution/mod.rs"]
 pub mod distribution;
 #[path = "../src/notification.rs"]
 pub mod notification;

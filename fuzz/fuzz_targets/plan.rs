@@ -9,6 +9,7 @@ use flate2::{Compression, write::GzEncoder};
 use fuzz::LIMIT;
 use fuzz::batch::Reader;
 use fuzz::config::Config;
+use fuzz::distribution::Sample;
 use fuzz::plan::catalog::Metric;
 use fuzz::plan::limits::*;
 use fuzz::plan::{LogCall, MetricCall, Plan, encoded_bytes, plan};
@@ -55,10 +56,10 @@ fn check_metrics(call: &MetricCall, now_ms: i64) {
     assert!((1..=MAX_DATA_PER_CALL).contains(&call.data.len()));
     assert!(call.data.iter().map(encoded_bytes).sum::<usize>() <= MAX_METRIC_CALL_BYTES);
     for datum in &call.data {
-        assert!((1..=MAX_VALUES_PER_DATUM).contains(&datum.values.len()));
-        assert_eq!(datum.values.len(), datum.counts.len());
-        assert!(datum.values.iter().all(|value| value.is_finite() && value.abs() <= 2_f64.powi(360)));
-        assert!(datum.counts.iter().all(|count| *count > 0));
+        assert!((1..=MAX_VALUES_PER_DATUM).contains(&datum.samples.len()));
+        for Sample { value, count } in datum.samples.iter() {
+            assert!(value.is_finite() && value.abs() <= 2_f64.powi(360) && *count > 0);
+        }
         assert!(datum.dimensions.len() <= 30);
         for (_, value) in datum.dimensions.iter() {
             assert!((1..=MAX_DIMENSION_VALUE_CHARS).contains(&value.len()));
@@ -93,8 +94,8 @@ fn check_requests(plan: &Plan) {
     let data = plan.metric_calls.iter().flat_map(|call| &call.data);
     let requests: f64 = data
         .filter(|datum| datum.metric == Metric::Requests && datum.dimensions.len() == 1)
-        .flat_map(|datum| datum.values.iter().zip(&datum.counts))
-        .map(|(value, count)| value * *count as f64)
+        .flat_map(|datum| datum.samples.iter())
+        .map(|sample| sample.value * sample.count as f64)
         .sum();
     assert_eq!(requests, plan.requests as f64);
 }

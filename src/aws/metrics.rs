@@ -34,12 +34,12 @@ impl Metrics for CloudWatch {
 fn datum(datum: &Datum) -> MetricDatum {
     let dimensions =
         datum.dimensions.iter().map(|(name, value)| Dimension::builder().name(*name).value(value).build());
-    let counts = datum.has_counts().then(|| datum.counts.iter().map(|count| *count as f64).collect());
+    let counts = datum.has_counts().then(|| datum.samples.iter().map(|sample| sample.count as f64).collect());
     MetricDatum::builder()
         .metric_name(datum.metric.name())
         .set_dimensions(Some(dimensions.collect()))
         .timestamp(DateTime::from_secs(datum.timestamp_s))
-        .set_values(Some(datum.values.clone()))
+        .set_values(Some(datum.samples.iter().map(|sample| sample.value).collect()))
         .set_counts(counts)
         .unit(match datum.metric.unit() {
             Unit::Milliseconds => StandardUnit::Milliseconds,

@@ -4,14 +4,16 @@
 //! grow with its size; whether it is whole is known only at its `end` line, which is why [`Reader`] yields
 //! [`Result`]s and nothing may be published before it has ended well.
 
+mod columns;
 mod decompress;
 mod error;
+mod line;
 mod reader;
 mod record;
 
 pub use error::{BatchError, LineError};
 pub use reader::Reader;
-pub use record::{Event, Exception, Header, Record, Request, Requests, Users};
+pub use record::{Columns, Event, Exception, Header, Record, Request, Requests, Users};
 
 /// The format's name, which each batch begins with.
 pub const FORMAT: &str = "locust-stats-batch";
@@ -20,7 +22,7 @@ pub const FORMAT: &str = "locust-stats-batch";
 pub const VERSION: u64 = 1;
 
 /// Longest line, in bytes: the hook closes a batch at 4 MiB of columns, and other writers of the format get room. A
-/// line is held in memory as a whole, at up to 15 times its size.
+/// line is held in memory as a whole, at up to 20 times its size.
 pub const MAX_LINE_BYTES: u64 = 16 << 20;
 
 /// Longest header, in bytes.

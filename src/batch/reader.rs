@@ -1,13 +1,10 @@
 //! Compressed bytes → header and records.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::decompress::Lines;
-use super::{
-    BatchError, Event, Exception, FORMAT, Header, LineError, MAX_HEADER_BYTES, MAX_IDENTITY_BYTES, Record,
-    Request, Requests, Users, VERSION,
-};
+use super::line::{End, Line, shifted};
+use super::{BatchError, FORMAT, Header, LineError, MAX_HEADER_BYTES, MAX_IDENTITY_BYTES, Record, VERSION};
 
 /// Reads a batch record by record.
 ///
@@ -78,7 +75,7 @@ impl<'a> Reader<'a> {
             }
             let line = self.lines.line();
             let at = |error| BatchError::Line { line, error };
-            let parsed: Line = serde_json::from_slice(&self.buffer).map_err(|error| at(invalid(&error)))?;
+            let parsed = Line::parse(&self.buffer).map_err(|error| at(invalid(&error)))?;
             let end = parsed.end;
             let record = parsed.into_record(self.header.from_ms, self.shift_ms).map_err(at)?;
             if let Some(end) = end {
@@ -89,7 +86,7 @@ impl<'a> Reader<'a> {
             match record {
                 Some(record) => {
                     if let Record::Requests(group) = &record {
-                        self.requests += group.requests.len() as u64;
+                        self.requests += group.columns.len() as u64;
                     }
                     return Ok(Some(record));
                 }
@@ -164,100 +161,4 @@ fn invalid(error: &serde_json::Error) -> LineError {
         None => text,
     };
     LineError::Json { found }
-}
-
-/// A line as it stands there; one of the fields names its kind.
-#[derive(Deserialize)]
-struct Line {
-    requests: Option<Columns>,
-    users: Option<Users>,
-    event: Option<Event>,
-    exception: Option<Exception>,
-    end: Option<End>,
-}
-
-#[derive(Deserialize)]
-struct Columns {
-    method: String,
-    name: String,
-    status: Option<i64>,
-    error: Option<String>,
-    at_ms: Vec<i64>,
-    response_time_us: Vec<Option<i64>>,
-    response_bytes: Vec<Option<i64>>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-struct End {
-    records: u64,
-    requests: u64,
-}
-
-impl Line {
-    /// The record, none for a kind that is not known (or the end).
-    fn into_record(self, from_ms: i64, shift_ms: i64) -> Result<Option<Record>, LineError> {
-        let kinds = usize::from(self.requests.is_some())
-            + usize::from(self.users.is_some())
-            + usize::from(self.event.is_some())
-            + usize::from(self.exception.is_some())
-            + usize::from(self.end.is_some());
-        if kinds > 1 {
-            let found = format!("{kinds} of them");
-            return Err(LineError::Field {
-                field: "record",
-                expected: "one kind of record in a line",
-                found,
-            });
-        }
-        let shift = |at_ms: i64| shifted("at_ms", at_ms, shift_ms);
-        Ok(match self {
-            // The columns count from the header's time, which is shifted already.
-            Self { requests: Some(columns), .. } => Some(Record::Requests(columns.into_requests(from_ms)?)),
-            Self { users: Some(users), .. } => {
-                Some(Record::Users(Users { at_ms: shift(users.at_ms)?, ..users }))
-            }
-            Self { event: Some(event), .. } => {
-                Some(Record::Event(Event { at_ms: shift(event.at_ms)?, ..event }))
-            }
-            Self { exception: Some(exception), .. } => {
-                Some(Record::Exception(Exception { at_ms: shift(exception.at_ms)?, ..exception }))
-            }
-            _ => None,
-        })
-    }
-}
-
-/// A time some milliseconds later.
-fn shifted(field: &'static str, at_ms: i64, by_ms: i64) -> Result<i64, LineError> {
-    at_ms.checked_add(by_ms).ok_or_else(|| LineError::Field {
-        field,
-        expected: "times that stay within 64 bits",
-        found: format!("{at_ms} and {by_ms} more"),
-    })
-}
-
-impl Columns {
-    fn into_requests(self, from_ms: i64) -> Result<Requests, LineError> {
-        let (times, sizes) = (self.response_time_us, self.response_bytes);
-        if self.at_ms.len() != times.len() || self.at_ms.len() != sizes.len() {
-            return Err(LineError::UnequalColumns {
-                at_ms: self.at_ms.len(),
-                response_time_us: times.len(),
-                response_bytes: sizes.len(),
-            });
-        }
-        let mut at_ms = from_ms;
-        let mut requests = Vec::with_capacity(times.len());
-        for ((difference, response_time_us), response_bytes) in self.at_ms.into_iter().zip(times).zip(sizes) {
-            at_ms = shifted("at_ms", at_ms, difference)?;
-            requests.push(Request { at_ms, response_time_us, response_bytes });
-        }
-        Ok(Requests {
-            method: self.method,
-            name: self.name,
-            status: self.status,
-            error: self.error,
-            requests,
-        })
-    }
 }

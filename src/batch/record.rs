@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::LineError;
+
 /// The first line: whose batch this is, and what it covers.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Header {
@@ -61,7 +63,15 @@ pub struct Requests {
     /// Error text; none when Locust counts the request as a success.
     pub error: Option<String>,
     /// The requests, in the order of the batch.
-    pub requests: Vec<Request>,
+    pub columns: Columns,
+}
+
+/// Requests as columns of equal length: a million of them are read and counted without a tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    at_ms: Vec<i64>,
+    response_time_us: Vec<Option<i64>>,
+    response_bytes: Vec<Option<i64>>,
 }
 
 /// One finished request.
@@ -73,6 +83,75 @@ pub struct Request {
     pub response_time_us: Option<i64>,
     /// Size of its response in bytes, as the client reported it.
     pub response_bytes: Option<i64>,
+}
+
+impl Columns {
+    /// Columns that belong together.
+    ///
+    /// # Errors
+    /// When they are not of equal length.
+    pub fn new(
+        at_ms: Vec<i64>,
+        response_time_us: Vec<Option<i64>>,
+        response_bytes: Vec<Option<i64>>,
+    ) -> Result<Self, LineError> {
+        let [at, times, sizes] = [at_ms.len(), response_time_us.len(), response_bytes.len()];
+        if at != times || at != sizes {
+            return Err(LineError::UnequalColumns {
+                at_ms: at,
+                response_time_us: times,
+                response_bytes: sizes,
+            });
+        }
+        Ok(Self { at_ms, response_time_us, response_bytes })
+    }
+
+    /// How many requests there are.
+    pub fn len(&self) -> usize {
+        self.at_ms.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.at_ms.is_empty()
+    }
+
+    /// When each finished, milliseconds since 1970.
+    pub fn at_ms(&self) -> &[i64] {
+        &self.at_ms
+    }
+
+    /// Response times in microseconds.
+    pub fn response_time_us(&self) -> &[Option<i64>] {
+        &self.response_time_us
+    }
+
+    /// Sizes of the responses in bytes.
+    pub fn response_bytes(&self) -> &[Option<i64>] {
+        &self.response_bytes
+    }
+
+    /// Request by request.
+    pub fn iter(&self) -> impl Iterator<Item = Request> + '_ {
+        let rows = self.at_ms.iter().zip(&self.response_time_us).zip(&self.response_bytes);
+        rows.map(|((at_ms, response_time_us), response_bytes)| Request {
+            at_ms: *at_ms,
+            response_time_us: *response_time_us,
+            response_bytes: *response_bytes,
+        })
+    }
+}
+
+impl FromIterator<Request> for Columns {
+    fn from_iter<T: IntoIterator<Item = Request>>(requests: T) -> Self {
+        let mut columns = Self::default();
+        for Request { at_ms, response_time_us, response_bytes } in requests {
+            columns.at_ms.push(at_ms);
+            columns.response_time_us.push(response_time_us);
+            columns.response_bytes.push(response_bytes);
+        }
+        columns
+    }
 }
 
 /// How many users were running at one moment.

@@ -44,7 +44,7 @@ fn a_batch_reads_as_its_records() {
     let Record::Requests(group) = &records[0] else { panic!("expected requests") };
     assert_eq!((group.method.as_str(), group.name.as_str(), group.status), ("GET", "/cart", Some(200)));
     assert_eq!(
-        group.requests,
+        group.columns.iter().collect::<Vec<_>>(),
         [
             Request { at_ms: 4995, response_time_us: Some(1500), response_bytes: Some(10) },
             Request { at_ms: 4995, response_time_us: None, response_bytes: Some(-1) },
@@ -91,7 +91,7 @@ fn a_replayed_batch_is_another_test_at_another_time() {
     assert_eq!((test.as_str(), run.as_str()), ("checkout@old", "r1"));
     assert_eq!((run_started_ms, from_ms, to_ms), (61_000, 65_000, 75_000));
     let times = |record: Record| match record {
-        Record::Requests(group) => group.requests.iter().map(|request| request.at_ms).collect(),
+        Record::Requests(group) => group.columns.at_ms().to_vec(),
         Record::Users(users) => vec![users.at_ms],
         Record::Event(event) => vec![event.at_ms],
         Record::Exception(exception) => vec![exception.at_ms],

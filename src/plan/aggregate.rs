@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use super::PlanError;
 use super::names::{OTHER, error_class};
 use crate::batch::{Record, Requests, Users};
-use crate::distribution::Distribution;
+use crate::distribution::{Distribution, Grouper};
 
 /// Endpoints that are told apart while a batch is read; only the busiest of them are published by name.
 const MAX_ENDPOINTS_READ: usize = 10_000;
@@ -14,9 +15,9 @@ const MAX_ENDPOINTS_READ: usize = 10_000;
 /// Pairs of endpoint and interval in one batch: 500 endpoints in ten seconds are 5,000, at about 300 bytes each.
 const MAX_INTERVALS: usize = 100_000;
 
-/// Groups of values in one batch, at about 50 bytes each: a million requests to 20 endpoints in ten seconds make half
-/// a million.
-const MAX_GROUPS: usize = 2_000_000;
+/// Memory for the values of one batch, in bytes: a million requests take 16 MB when they are spread over minutes, and
+/// less when they are close together.
+const MAX_VALUE_BYTES: usize = 64 << 20;
 
 /// Statuses, or classes of users, that are published by name.
 const MAX_LABELS: usize = 100;
@@ -37,13 +38,20 @@ pub(super) struct Interval {
 }
 
 impl Interval {
-    /// Adds another interval's numbers.
-    pub fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.failures += other.failures;
-        self.response_time.merge(&other.response_time);
-        self.response_size.merge(&other.response_size);
-        self.longest_us = self.longest_us.max(other.longest_us);
+    /// All of several intervals' numbers.
+    pub fn merged(parts: &[&Self], grouper: &mut Grouper) -> Self {
+        let parts = || parts.iter().copied();
+        Self {
+            requests: parts().map(|part| part.requests).sum(),
+            failures: parts().map(|part| part.failures).sum(),
+            response_time: Distribution::merged(parts().map(|part| &part.response_time), grouper),
+            response_size: Distribution::merged(parts().map(|part| &part.response_size), grouper),
+            longest_us: parts().filter_map(|part| part.longest_us).max(),
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.response_time.held_bytes() + self.response_size.held_bytes()
     }
 }
 
@@ -66,7 +74,6 @@ impl Endpoint {
 }
 
 /// What a batch says, in numbers.
-#[derive(Debug)]
 pub(super) struct Aggregate {
     resolution_s: i64,
     /// Requests by endpoint and interval.
@@ -77,8 +84,10 @@ pub(super) struct Aggregate {
     pub users: BTreeMap<i64, Distribution>,
     /// Running users by class and interval.
     pub users_by_class: BTreeMap<String, BTreeMap<i64, Distribution>>,
+    /// For grouping values of whatever is here.
+    pub grouper: Grouper,
     intervals: usize,
-    groups: usize,
+    value_bytes: usize,
 }
 
 impl Aggregate {
@@ -91,7 +100,8 @@ impl Aggregate {
             users: BTreeMap::new(),
             users_by_class: BTreeMap::new(),
             intervals: 0,
-            groups: 0,
+            value_bytes: 0,
+            grouper: Grouper::default(),
         }
     }
 
@@ -129,34 +139,33 @@ impl Aggregate {
             (None, Some(error)) => error_class(error).to_owned(),
             (None, None) => "(none)".to_owned(),
         };
-        let failed = u64::from(group.error.is_some());
+        let failed = group.error.is_some();
         let mut endpoint = Endpoint { method: group.method, name: group.name };
         if !self.endpoints.contains_key(&endpoint) && self.endpoints.len() >= MAX_ENDPOINTS_READ {
             endpoint = Endpoint::other();
         }
+        let columns = &group.columns;
         let mut intervals = self.endpoints.remove(&endpoint).unwrap_or_default();
         let mut responses: BTreeMap<i64, u64> = BTreeMap::new();
-        let mut groups = 0;
-        for request in &group.requests {
-            let at = self.interval(request.at_ms);
+        for (at, rows) in self.runs(columns.at_ms()) {
             if !intervals.contains_key(&at) {
                 self.grow(1)?;
             }
             let interval = intervals.entry(at).or_default();
-            interval.requests += 1;
-            interval.failures += failed;
-            if let Some(time) = request.response_time_us {
-                groups += usize::from(interval.response_time.add(time));
-                interval.longest_us = interval.longest_us.max(Some(time));
+            let held_before = interval.held_bytes();
+            let requests = rows.len() as u64;
+            interval.requests += requests;
+            interval.failures += if failed { requests } else { 0 };
+            let times = || columns.response_time_us()[rows.clone()].iter().copied().flatten();
+            interval.longest_us = interval.longest_us.max(times().max());
+            interval.response_time.extend(times(), &mut self.grouper);
+            let sizes = columns.response_bytes()[rows].iter().copied().flatten();
+            interval.response_size.extend(sizes, &mut self.grouper);
+            self.value_bytes = (self.value_bytes + interval.held_bytes()).saturating_sub(held_before);
+            if self.value_bytes > MAX_VALUE_BYTES {
+                return Err(PlanError::TooManyValues { limit: MAX_VALUE_BYTES >> 20 });
             }
-            if let Some(size) = request.response_bytes {
-                groups += usize::from(interval.response_size.add(size));
-            }
-            *responses.entry(at).or_default() += 1;
-        }
-        self.groups += groups;
-        if self.groups > MAX_GROUPS {
-            return Err(PlanError::TooManyValues { limit: MAX_GROUPS });
+            *responses.entry(at).or_default() += requests;
         }
         self.endpoints.insert(endpoint, intervals);
         self.grow(responses.len())?;
@@ -167,10 +176,31 @@ impl Aggregate {
         Ok(())
     }
 
+    /// Neighbours in the same interval: its start, and which ones they are. Requests come in the order of their time, or
+    /// nearly so.
+    fn runs(&self, at_ms: &[i64]) -> Vec<(i64, Range<usize>)> {
+        let mut runs: Vec<(i64, Range<usize>)> = Vec::new();
+        let length_ms = self.resolution_s * 1000;
+        let mut current = 0..0;
+        for (row, at_ms) in at_ms.iter().enumerate() {
+            match runs.last_mut() {
+                Some((_, rows)) if current.contains(at_ms) => rows.end = row + 1,
+                _ => {
+                    let at = self.interval(*at_ms);
+                    let start_ms = at.saturating_mul(1000);
+                    current = start_ms..start_ms.saturating_add(length_ms);
+                    runs.push((at, row..row + 1));
+                }
+            }
+        }
+        runs
+    }
+
     fn add_users(&mut self, users: Users) -> Result<(), PlanError> {
         self.grow(1 + users.by_class.len())?;
         let at = self.interval(users.at_ms);
-        self.users.entry(at).or_default().add(clamped(users.total));
+        let users_of_all = self.users.entry(at).or_default();
+        users_of_all.extend([clamped(users.total)].into_iter(), &mut self.grouper);
         let mut by_class: BTreeMap<String, u64> = BTreeMap::new();
         let mut new = 0;
         for (class, count) in users.by_class {
@@ -181,7 +211,8 @@ impl Aggregate {
             *sum = sum.saturating_add(count);
         }
         for (class, count) in by_class {
-            self.users_by_class.entry(class).or_default().entry(at).or_default().add(clamped(count));
+            let users_of_class = self.users_by_class.entry(class).or_default().entry(at).or_default();
+            users_of_class.extend([clamped(count)].into_iter(), &mut self.grouper);
         }
         Ok(())
     }
@@ -198,11 +229,23 @@ impl Aggregate {
         ranked.sort_by_cached_key(|(endpoint, intervals)| (Reverse(requests(intervals)), endpoint.clone()));
         let rest = ranked.split_off(max);
         self.endpoints.extend(ranked);
-        let other = self.endpoints.entry(Endpoint::other()).or_default();
-        for (at, interval) in rest.into_iter().flat_map(|(_, intervals)| intervals) {
-            other.entry(at).or_default().merge(&interval);
-        }
+        let other = self.endpoints.remove(&Endpoint::other()).unwrap_or_default();
+        let parts = rest.iter().map(|(_, intervals)| intervals).chain([&other]);
+        let other = merged_by_interval(parts, &mut self.grouper);
+        self.endpoints.insert(Endpoint::other(), other);
     }
+}
+
+/// Several endpoints' requests as if they were one's.
+pub(super) fn merged_by_interval<'a>(
+    parts: impl Iterator<Item = &'a Intervals>,
+    grouper: &mut Grouper,
+) -> Intervals {
+    let mut by_interval: BTreeMap<i64, Vec<&Interval>> = BTreeMap::new();
+    for (at, interval) in parts.flatten() {
+        by_interval.entry(*at).or_default().push(interval);
+    }
+    by_interval.into_iter().map(|(at, parts)| (at, Interval::merged(&parts, grouper))).collect()
 }
 
 fn clamped(count: u64) -> i64 {

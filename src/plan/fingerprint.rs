@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use fnv::FnvHasher;
 
 use super::{Datum, LogEvent, Plan};
+use crate::distribution::Sample;
 
 impl Plan {
     /// A number that two plans share only when they make the same calls, in hexadecimal.
@@ -39,7 +40,7 @@ fn hash_datum(datum: &Datum, hasher: &mut FnvHasher) {
         text(name, hasher);
         text(value, hasher);
     }
-    for (value, count) in datum.values.iter().zip(&datum.counts) {
+    for Sample { value, count } in datum.samples.iter() {
         hasher.write_u64(value.to_bits());
         hasher.write_u64(*count);
     }

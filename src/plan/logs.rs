@@ -10,12 +10,13 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::aggregate::{Aggregate, Interval};
+use super::aggregate::Aggregate;
 use super::limits::{EVENT_OVERHEAD_BYTES, MAX_EVENTS_PER_CALL, MAX_LOG_CALL_BYTES, MAX_LOG_CALL_SPAN_MS};
 use super::names::{cut, stream};
 use super::{LogCall, LogEvent, PlanError};
 use crate::batch::{Header, Record, Requests};
 use crate::config::{Config, LogRequests};
+use crate::distribution::Distribution;
 
 /// Longest text in a log event, in bytes. JSON writes one byte as up to six: even six such texts stay below the 1 MB
 /// that an event may have.
@@ -175,7 +176,7 @@ impl LogWriter {
         }
         let (method, name) = (cut(&group.method, MAX_TEXT_BYTES), cut(&group.name, MAX_TEXT_BYTES));
         let error = group.error.as_deref().map(|error| cut(error, MAX_TEXT_BYTES));
-        for request in &group.requests {
+        for request in group.columns.iter() {
             if !self.sample.take() {
                 continue;
             }
@@ -193,26 +194,27 @@ impl LogWriter {
     }
 
     /// One event for each endpoint, at the end of the batch's interval; whether there was any.
-    pub fn add_summaries(&mut self, aggregate: &Aggregate) -> Result<bool, PlanError> {
-        let mut endpoints: Vec<_> = aggregate.endpoints.iter().collect();
+    pub fn add_summaries(&mut self, aggregate: &mut Aggregate) -> Result<bool, PlanError> {
+        let Aggregate { endpoints, grouper, .. } = aggregate;
+        let mut endpoints: Vec<_> = endpoints.iter().collect();
         endpoints.sort_unstable_by_key(|(endpoint, _)| *endpoint);
         for (endpoint, intervals) in &endpoints {
-            let mut whole = Interval::default();
-            intervals.values().for_each(|interval| whole.merge(interval));
-            let times = &whole.response_time;
-            let quantile = |quantile| times.quantile(quantile).map(rounded_milliseconds);
+            let mut times =
+                Distribution::merged(intervals.values().map(|interval| &interval.response_time), grouper);
+            let mean = times.sum() as f64 / times.count() as f64;
+            let quantiles = times.quantiles([0.5, 0.9, 0.95, 0.99], grouper);
+            let quantile = |number: usize| quantiles.map(|values| rounded_milliseconds(values[number]));
             let fields = SummaryFields {
                 method: &cut(&endpoint.method, MAX_TEXT_BYTES),
                 name: &cut(&endpoint.name, MAX_TEXT_BYTES),
-                requests: whole.requests,
-                failures: whole.failures,
-                mean_ms: (!times.is_empty())
-                    .then(|| rounded_milliseconds(times.sum() as f64 / times.count() as f64)),
-                p50_ms: quantile(0.5),
-                p90_ms: quantile(0.9),
-                p95_ms: quantile(0.95),
-                p99_ms: quantile(0.99),
-                max_ms: whole.longest_us.map(milliseconds),
+                requests: intervals.values().map(|interval| interval.requests).sum(),
+                failures: intervals.values().map(|interval| interval.failures).sum(),
+                mean_ms: (!times.is_empty()).then(|| rounded_milliseconds(mean)),
+                p50_ms: quantile(0),
+                p90_ms: quantile(1),
+                p95_ms: quantile(2),
+                p99_ms: quantile(3),
+                max_ms: intervals.values().filter_map(|interval| interval.longest_us).max().map(milliseconds),
             };
             self.push(self.header.to_ms, "summary", fields)?;
         }

@@ -1,28 +1,39 @@
 //! Numbers → data → calls of `PutMetricData`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::aggregate::{Aggregate, Endpoint, Intervals};
+use super::aggregate::{Aggregate, Endpoint, Intervals, merged_by_interval};
 use super::catalog::{Metric, STATUS, USER_CLASS};
 use super::limits::{MAX_DATA_PER_CALL, MAX_METRIC_CALL_BYTES, MAX_VALUES_PER_DATUM};
 use super::names::dimension_value;
 use super::{Datum, MetricCall};
 use crate::batch::Header;
 use crate::config::{Config, Dimension};
-use crate::distribution::Distribution;
+use crate::distribution::{Distribution, Grouper, Sample};
 
 type Dimensions = Arc<[(&'static str, String)]>;
 
 const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
 
+/// How far a published response time may lie from the true one, as a share of it.
+const TIME_TOLERANCE: f64 = 0.005;
+
+/// The same for sizes of responses, and numbers of users: nobody compares them to the last per mille, and with half as
+/// many samples most batches fit into one call.
+const TOLERANCE: f64 = 0.01;
+
 /// Every datum of a batch, in an order that depends on nothing but the batch and the settings.
-pub(super) fn data(aggregate: &Aggregate, config: &Config, header: &Header) -> Vec<Datum> {
+pub(super) fn data(aggregate: &mut Aggregate, config: &Config, header: &Header) -> Vec<Datum> {
     let mut writer = Writer { data: Vec::new(), high_resolution: config.resolution_seconds < 60 };
+    let mut parts: BTreeMap<(bool, bool), BTreeMap<Endpoint, Vec<Row>>> = BTreeMap::new();
     for set in &config.dimension_sets {
-        for (dimensions, intervals) in by_dimensions(aggregate, set, header) {
-            writer.endpoint(&dimensions, &intervals);
+        let by = (set.contains(&Dimension::Method), set.contains(&Dimension::Name));
+        let rows = parts.entry(by).or_insert_with(|| rows(aggregate, by));
+        for (endpoint, rows) in rows {
+            let dimension = |name: &Dimension| (name.as_str(), value(*name, endpoint, header));
+            let dimensions = set.iter().map(dimension).collect();
+            rows.iter().for_each(|row| writer.row(&dimensions, row));
         }
     }
     let test = (Dimension::Test.as_str(), dimension_value(&header.test));
@@ -32,50 +43,92 @@ pub(super) fn data(aggregate: &Aggregate, config: &Config, header: &Header) -> V
             writer.count(Metric::Responses, &dimensions, *at, *count);
         }
     }
+    let Aggregate { users, users_by_class, grouper, .. } = aggregate;
     let all_classes: Dimensions = [test.clone()].into();
-    for (at, users) in &aggregate.users {
-        writer.distribution(Metric::Users, &all_classes, *at, users, 1.0);
+    for (at, users) in users {
+        writer.samples(Metric::Users, &all_classes, *at, &data_of(users, TOLERANCE, 1.0, grouper));
     }
-    for (class, intervals) in &aggregate.users_by_class {
+    for (class, intervals) in users_by_class {
         let dimensions = [test.clone(), (USER_CLASS, dimension_value(class))].into();
         for (at, users) in intervals {
-            writer.distribution(Metric::Users, &dimensions, *at, users, 1.0);
+            writer.samples(Metric::Users, &dimensions, *at, &data_of(users, TOLERANCE, 1.0, grouper));
         }
     }
     writer.data
 }
 
-/// Requests by the values of one set of dimensions: endpoints that differ in none of them are added up.
-fn by_dimensions<'a>(
-    aggregate: &'a Aggregate,
-    set: &[Dimension],
-    header: &Header,
-) -> BTreeMap<Dimensions, Cow<'a, Intervals>> {
-    let mut merged: BTreeMap<Dimensions, Cow<'a, Intervals>> = BTreeMap::new();
-    for (endpoint, intervals) in &aggregate.endpoints {
-        let dimensions =
-            set.iter().map(|dimension| (dimension.as_str(), value(*dimension, endpoint, header)));
-        merged
-            .entry(dimensions.collect())
-            .and_modify(|sum| {
-                for (at, interval) in intervals {
-                    sum.to_mut().entry(*at).or_default().merge(interval);
-                }
-            })
-            .or_insert(Cow::Borrowed(intervals));
+/// Requests of one interval, ready to be published under several sets of dimensions.
+struct Row {
+    at: i64,
+    requests: u64,
+    failures: u64,
+    times: Vec<Samples>,
+    sizes: Vec<Samples>,
+}
+
+/// The samples of one datum.
+type Samples = Arc<[Sample]>;
+
+/// Requests by method, by name, by both or by none of them: endpoints that differ in none of them are added up.
+fn rows(aggregate: &mut Aggregate, (by_method, by_name): (bool, bool)) -> BTreeMap<Endpoint, Vec<Row>> {
+    let Aggregate { endpoints, grouper, .. } = aggregate;
+    // Names that CloudWatch does not take become others, which may be equal.
+    let key = |endpoint: &Endpoint| Endpoint {
+        method: if by_method { dimension_value(&endpoint.method) } else { String::new() },
+        name: if by_name { dimension_value(&endpoint.name) } else { String::new() },
+    };
+    let mut alike: BTreeMap<Endpoint, Vec<&mut Intervals>> = BTreeMap::new();
+    for (endpoint, intervals) in endpoints {
+        alike.entry(key(endpoint)).or_default().push(intervals);
     }
-    merged
+    let mut rows = BTreeMap::new();
+    for (endpoint, mut parts) in alike {
+        let of_endpoint = match parts.as_mut_slice() {
+            [intervals] => rows_of(intervals, grouper),
+            parts => {
+                let mut merged = merged_by_interval(parts.iter().map(|part| &**part), grouper);
+                rows_of(&mut merged, grouper)
+            }
+        };
+        rows.insert(endpoint, of_endpoint);
+    }
+    rows
+}
+
+fn rows_of(intervals: &mut Intervals, grouper: &mut Grouper) -> Vec<Row> {
+    let row = |(at, interval): (&i64, &mut super::aggregate::Interval)| Row {
+        at: *at,
+        requests: interval.requests,
+        failures: interval.failures,
+        times: data_of(&mut interval.response_time, TIME_TOLERANCE, MICROSECONDS_PER_MILLISECOND, grouper),
+        sizes: data_of(&mut interval.response_size, TOLERANCE, 1.0, grouper),
+    };
+    intervals.iter_mut().map(row).collect()
+}
+
+/// A distribution as the samples of one datum or, when there are too many, of several of the same time: CloudWatch adds
+/// them up.
+fn data_of(
+    distribution: &mut Distribution,
+    tolerance: f64,
+    divisor: f64,
+    grouper: &mut Grouper,
+) -> Vec<Samples> {
+    let samples = distribution.samples(tolerance, grouper);
+    let published = |sample: &Sample| Sample { value: sample.value / divisor, ..*sample };
+    samples.chunks(MAX_VALUES_PER_DATUM).map(|part| part.iter().map(published).collect()).collect()
 }
 
 fn value(dimension: Dimension, endpoint: &Endpoint, header: &Header) -> String {
-    dimension_value(match dimension {
-        Dimension::Test => &header.test,
-        Dimension::Run => &header.run,
-        Dimension::Source => &header.source,
-        Dimension::Host => header.host.as_deref().unwrap_or_default(),
-        Dimension::Method => &endpoint.method,
-        Dimension::Name => &endpoint.name,
-    })
+    match dimension {
+        Dimension::Test => dimension_value(&header.test),
+        Dimension::Run => dimension_value(&header.run),
+        Dimension::Source => dimension_value(&header.source),
+        Dimension::Host => dimension_value(header.host.as_deref().unwrap_or_default()),
+        // Those of rows are dimension values already.
+        Dimension::Method => endpoint.method.clone(),
+        Dimension::Name => endpoint.name.clone(),
+    }
 }
 
 struct Writer {
@@ -84,49 +137,27 @@ struct Writer {
 }
 
 impl Writer {
-    fn endpoint(&mut self, dimensions: &Dimensions, intervals: &Intervals) {
-        for (at, interval) in intervals {
-            let (times, sizes) = (&interval.response_time, &interval.response_size);
-            self.distribution(Metric::ResponseTime, dimensions, *at, times, MICROSECONDS_PER_MILLISECOND);
-            self.count(Metric::Requests, dimensions, *at, interval.requests);
-            // Also when there were none: a failure rate needs zeros, and a graph of failures a line.
-            self.count(Metric::Failures, dimensions, *at, interval.failures);
-            self.distribution(Metric::ResponseSize, dimensions, *at, sizes, 1.0);
-        }
+    fn row(&mut self, dimensions: &Dimensions, row: &Row) {
+        self.samples(Metric::ResponseTime, dimensions, row.at, &row.times);
+        self.count(Metric::Requests, dimensions, row.at, row.requests);
+        // Also when there were none: a failure rate needs zeros, and a graph of failures a line.
+        self.count(Metric::Failures, dimensions, row.at, row.failures);
+        self.samples(Metric::ResponseSize, dimensions, row.at, &row.sizes);
     }
 
     fn count(&mut self, metric: Metric, dimensions: &Dimensions, timestamp_s: i64, count: u64) {
-        self.datum(metric, dimensions, timestamp_s, vec![count as f64], vec![1]);
+        self.datum(metric, dimensions, timestamp_s, [Sample { value: count as f64, count: 1 }].into());
     }
 
-    /// A distribution as one datum or, when it has too many values, as several of the same time: CloudWatch adds
-    /// them up.
-    fn distribution(
-        &mut self,
-        metric: Metric,
-        dimensions: &Dimensions,
-        timestamp_s: i64,
-        distribution: &Distribution,
-        divisor: f64,
-    ) {
-        let mut groups = distribution.groups();
-        while groups.len() > 0 {
-            let part = groups.by_ref().take(MAX_VALUES_PER_DATUM);
-            let (values, counts) = part.map(|(value, count)| (value / divisor, count)).unzip();
-            self.datum(metric, dimensions, timestamp_s, values, counts);
+    fn samples(&mut self, metric: Metric, dimensions: &Dimensions, timestamp_s: i64, parts: &[Samples]) {
+        for samples in parts {
+            self.datum(metric, dimensions, timestamp_s, Arc::clone(samples));
         }
     }
 
-    fn datum(
-        &mut self,
-        metric: Metric,
-        dimensions: &Dimensions,
-        timestamp_s: i64,
-        values: Vec<f64>,
-        counts: Vec<u64>,
-    ) {
+    fn datum(&mut self, metric: Metric, dimensions: &Dimensions, timestamp_s: i64, samples: Samples) {
         let (dimensions, high_resolution) = (Arc::clone(dimensions), self.high_resolution);
-        self.data.push(Datum { metric, dimensions, timestamp_s, values, counts, high_resolution });
+        self.data.push(Datum { metric, dimensions, timestamp_s, samples, high_resolution });
     }
 }
 
@@ -173,12 +204,12 @@ pub fn encoded_bytes(datum: &Datum) -> usize {
         + 11
         + TEXT
         + dimensions
-        + columns * (7 + TEXT + NUMBER * datum.values.len())
+        + columns * (7 + TEXT + NUMBER * datum.samples.len())
 }
 
 impl Datum {
     /// Whether any value was seen more than once: otherwise CloudWatch needs no counts.
     pub fn has_counts(&self) -> bool {
-        self.counts.iter().any(|count| *count != 1)
+        self.samples.iter().any(|sample| sample.count != 1)
     }
 }

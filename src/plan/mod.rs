@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use crate::batch::{BatchError, Header, Reader, Record};
 use crate::config::Config;
+use crate::distribution::Sample;
 use aggregate::Aggregate;
 use catalog::Metric;
 use logs::LogWriter;
@@ -88,10 +89,8 @@ pub struct Datum {
     pub dimensions: Arc<[(&'static str, String)]>,
     /// Start of the interval, seconds since 1970.
     pub timestamp_s: i64,
-    /// Different values in ascending order, at most [`limits::MAX_VALUES_PER_DATUM`].
-    pub values: Vec<f64>,
-    /// How often each value was seen.
-    pub counts: Vec<u64>,
+    /// Different values in ascending order with their counts, at most [`limits::MAX_VALUES_PER_DATUM`].
+    pub samples: Arc<[Sample]>,
     /// Stored at a resolution of one second, not one minute.
     pub high_resolution: bool,
 }
@@ -142,9 +141,9 @@ pub enum PlanError {
         limit: usize,
     },
     /// More different values than the relay holds in memory.
-    #[error("expected at most {limit} groups of different values, found more: upload smaller batches")]
+    #[error("expected at most {limit} MB of different values, found more: upload smaller batches")]
     TooManyValues {
-        /// The limit.
+        /// The limit in megabytes.
         limit: usize,
     },
     /// More log events than the relay holds in memory.
@@ -216,10 +215,11 @@ impl<'a> Planner<'a> {
     pub fn add(&mut self, record: Record) -> Result<(), PlanError> {
         match &record {
             Record::Requests(group) => {
-                self.requests += group.requests.len() as u64;
-                for request in &group.requests {
-                    self.window.include(self.aggregate.interval_ms(request.at_ms));
-                    self.window.include(request.at_ms);
+                self.requests += group.columns.len() as u64;
+                let at_ms = || group.columns.at_ms().iter().copied();
+                for at_ms in at_ms().min().into_iter().chain(at_ms().max()) {
+                    self.window.include(self.aggregate.interval_ms(at_ms));
+                    self.window.include(at_ms);
                 }
             }
             Record::Users(users) => self.window.include(self.aggregate.interval_ms(users.at_ms)),
@@ -240,13 +240,13 @@ impl<'a> Planner<'a> {
         self.aggregate.fold_endpoints(self.config.max_endpoints);
         let mut log_calls = Vec::new();
         if let Some(mut logs) = self.logs {
-            if logs.add_summaries(&self.aggregate)? {
+            if logs.add_summaries(&mut self.aggregate)? {
                 self.window.include(self.header.to_ms);
             }
             log_calls = logs.into_calls();
         }
         self.window.check(now_ms)?;
-        let data = metrics::data(&self.aggregate, self.config, &self.header);
+        let data = metrics::data(&mut self.aggregate, self.config, &self.header);
         let metric_calls = metrics::calls(data, &self.config.namespace);
         Ok(Plan { metric_calls, log_calls, requests: self.requests, skipped_records: 0 })
     }

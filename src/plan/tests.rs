@@ -38,7 +38,8 @@ fn planned(config: &Config, records: Vec<Record>) -> Result<Plan, PlanError> {
 }
 
 fn group(method: &str, name: &str, requests: Vec<Request>) -> Requests {
-    Requests { method: method.into(), name: name.into(), status: Some(200), error: None, requests }
+    let columns = requests.into_iter().collect();
+    Requests { method: method.into(), name: name.into(), status: Some(200), error: None, columns }
 }
 
 fn request(at_ms: i64, time: Option<i64>, size: Option<i64>) -> Request {
@@ -64,9 +65,8 @@ fn totals(plan: &Plan) -> BTreeMap<String, (u64, f64)> {
     let mut totals: BTreeMap<String, (u64, f64)> = BTreeMap::new();
     for datum in data(plan) {
         let total = totals.entry(key(datum)).or_default();
-        total.0 += datum.counts.iter().sum::<u64>();
-        total.1 +=
-            datum.values.iter().zip(&datum.counts).map(|(value, count)| value * *count as f64).sum::<f64>();
+        total.0 += datum.samples.iter().map(|sample| sample.count).sum::<u64>();
+        total.1 += datum.samples.iter().map(|sample| sample.value * sample.count as f64).sum::<f64>();
     }
     totals
 }
@@ -78,11 +78,14 @@ fn assert_legal(plan: &Plan) {
         let bytes: usize = call.data.iter().map(encoded_bytes).sum();
         assert!(bytes + call.namespace.len() < 1_000_000, "{bytes} bytes");
         for datum in &call.data {
-            assert!((1..=MAX_VALUES_PER_DATUM).contains(&datum.values.len()));
-            assert_eq!(datum.values.len(), datum.counts.len());
-            assert!(datum.values.iter().all(|value| value.is_finite() && value.abs() < 2_f64.powi(360)));
-            assert!(datum.values.is_sorted_by(|left, right| left < right), "values must differ");
-            assert!(datum.counts.iter().all(|count| *count > 0));
+            assert!((1..=MAX_VALUES_PER_DATUM).contains(&datum.samples.len()));
+            for Sample { value, count } in datum.samples.iter() {
+                assert!(value.is_finite() && value.abs() < 2_f64.powi(360) && *count > 0);
+            }
+            assert!(
+                datum.samples.is_sorted_by(|left, right| left.value < right.value),
+                "values must differ: {datum:?}"
+            );
             assert!(datum.dimensions.len() <= 30);
             for (name, value) in datum.dimensions.iter() {
                 assert!(!name.is_empty() && (1..=1024).contains(&value.len()), "{value}");
@@ -155,7 +158,10 @@ fn an_endpoint_s_requests_become_its_metrics() {
     let second = NOW_MS / 1000 - 3;
     let times: Vec<_> = data(&plan)
         .filter(|datum| datum.metric == Metric::ResponseTime && datum.dimensions.len() == 3)
-        .map(|datum| (datum.timestamp_s - second, datum.values.clone()))
+        .map(|datum| {
+            let values: Vec<_> = datum.samples.iter().map(|sample| sample.value).collect();
+            (datum.timestamp_s - second, values)
+        })
         .collect();
     assert_eq!(times, [(0, vec![1.5, 2.5]), (1, vec![0.5])]);
 }
@@ -171,8 +177,27 @@ fn many_values_of_one_second_are_split_over_several_data() {
     assert_legal(&plan);
     let times: Vec<_> = data(&plan).filter(|datum| datum.metric == Metric::ResponseTime).collect();
     assert!(times.len() > 1);
-    assert!(times[..times.len() - 1].iter().all(|datum| datum.values.len() == MAX_VALUES_PER_DATUM));
-    assert_eq!(times.iter().flat_map(|datum| &datum.counts).sum::<u64>(), 2_000);
+    assert!(times[..times.len() - 1].iter().all(|datum| datum.samples.len() == MAX_VALUES_PER_DATUM));
+    assert_eq!(
+        times.iter().flat_map(|datum| datum.samples.iter()).map(|sample| sample.count).sum::<u64>(),
+        2_000
+    );
+}
+
+#[test]
+fn data_with_long_names_are_packed_up_to_the_bytes_of_a_call() {
+    let records = (0..60).map(|n| {
+        let requests = (0..12).map(|second| request(-second * 1_000, Some(n), Some(n))).collect();
+        Record::Requests(group(&format!("{n}{}", "x".repeat(1_000)), &"y".repeat(1_000), requests))
+    });
+    let plan = planned(&config(&[("RELAY_DIMENSION_SETS", "Test,Method,Name")]), records.collect()).unwrap();
+    assert_legal(&plan);
+    let (_, full) = plan.metric_calls.split_last().unwrap();
+    assert!(full.len() > 5);
+    for call in full {
+        let bytes: usize = call.data.iter().map(encoded_bytes).sum();
+        assert!(call.data.len() < MAX_DATA_PER_CALL && bytes > MAX_METRIC_CALL_BYTES * 99 / 100, "{bytes}");
+    }
 }
 
 #[test]
@@ -238,7 +263,7 @@ fn log_events_tell_what_happened() {
     let records = || {
         vec![
             Record::Requests(Requests {
-                requests: failed.requests.clone(),
+                columns: failed.columns.clone(),
                 method: "GET".into(),
                 name: "/cart".into(),
                 status: Some(500),
@@ -314,23 +339,21 @@ fn a_fingerprint_tells_plans_apart() {
 
 #[test]
 fn floods_end_in_an_error_not_in_memory() {
-    let spread = (0..100_001).map(|n| request(-n * 1_000, None, None)).collect();
-    let error = planned(&config(&[]), vec![Record::Requests(group("GET", "/", spread))]).unwrap_err();
-    assert_eq!(error.kind(), "TooManyIntervals");
-    let different = |(interval, group): (i64, i64)| {
-        request(-interval * 1_000, Some((256 + group % 256) << (group / 256)), None)
+    let refused = |config: &Config, requests| {
+        let plan = planned(config, vec![Record::Requests(group("GET", "/", requests))]);
+        plan.err().map(|error| error.kind())
     };
-    let pairs = (0..300).flat_map(|interval| (0..7_000).map(move |group| (interval, group)));
-    let requests = pairs.map(different).collect();
+    let spread = (0..100_001).map(|n| request(-n * 1_000, None, None)).collect();
+    assert_eq!(refused(&config(&[]), spread), Some("TooManyIntervals"));
+    let different = |(interval, group): (i64, i64)| {
+        request(-interval * 1_000, Some((512 + group % 512) << (group / 512)), None)
+    };
+    let pairs = (0..80).flat_map(|interval| (0..27_000).map(move |group| (interval, group)));
     let none = config(&[("RELAY_LOG_REQUESTS", "none")]);
-    let error = planned(&none, vec![Record::Requests(group("GET", "/", requests))]).unwrap_err();
-    assert_eq!(error.kind(), "TooManyValues");
+    assert_eq!(refused(&none, pairs.map(different).collect()), Some("TooManyValues"));
     let config = config(&[("RELAY_LOG_REQUESTS", "all"), ("RELAY_MAX_BATCH_MB", "1")]);
     let many = vec![request(0, None, None); 20_000];
-    assert_eq!(
-        planned(&config, vec![Record::Requests(group("GET", "/", many))]).unwrap_err().kind(),
-        "TooManyLogEvents"
-    );
+    assert_eq!(refused(&config, many), Some("TooManyLogEvents"));
 }
 
 #[test]

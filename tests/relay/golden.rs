@@ -61,7 +61,7 @@ fn assert_reads_as_expected(file: &str, name: &str) {
         match record.unwrap() {
             Record::Requests(group) => {
                 let endpoint = endpoints.entry((group.method, group.name)).or_default();
-                let count = group.requests.len() as i64;
+                let count = group.columns.len() as i64;
                 endpoint.requests += count;
                 let status = group.status.map_or("none".to_owned(), |status| status.to_string());
                 *endpoint.statuses.entry(status).or_default() += count;
@@ -69,7 +69,7 @@ fn assert_reads_as_expected(file: &str, name: &str) {
                     endpoint.failures += count;
                     *endpoint.errors.entry(error).or_default() += count;
                 }
-                for request in group.requests {
+                for request in group.columns.iter() {
                     match request.response_time_us {
                         Some(time) => endpoint.times.push(time),
                         None => endpoint.time_nulls += 1,
@@ -158,9 +158,7 @@ fn the_hook_s_batches_become_metrics_that_add_up() {
         let data = || plan.metric_calls.iter().flat_map(|call| &call.data);
         let sum = |metric: &str| -> f64 {
             let data = data().filter(|datum| datum.metric.name() == metric && datum.dimensions.len() == 1);
-            data.flat_map(|datum| datum.values.iter().zip(&datum.counts))
-                .map(|(value, n)| value * *n as f64)
-                .sum()
+            data.flat_map(|datum| datum.samples.iter()).map(|sample| sample.value * sample.count as f64).sum()
         };
         let total = |field: fn(&Value) -> i64| {
             expected["endpoints"].as_array().unwrap().iter().map(field).sum::<i64>()

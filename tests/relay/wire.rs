@@ -15,6 +15,7 @@ use ciborium::Value as Cbor;
 use proptest::prelude::*;
 use relay::aws::{CloudWatch, CloudWatchLogs, S3};
 use relay::deliver::{CallError, Failure, Logs, Metrics};
+use relay::distribution::Sample;
 use relay::error::FetchError;
 use relay::ledger::{ETag, LedgerStore, Written};
 use relay::notification::ObjectRef;
@@ -85,9 +86,10 @@ fn floats(value: Option<&Cbor>) -> Option<Vec<f64>> {
     value?.as_array()?.iter().map(Cbor::as_float).collect()
 }
 
-fn datum(metric: Metric, values: Vec<f64>, counts: Vec<u64>, dimensions: &[&str]) -> Datum {
+fn datum(metric: Metric, samples: &[(f64, u64)], dimensions: &[&str]) -> Datum {
+    let samples = samples.iter().map(|(value, count)| Sample { value: *value, count: *count }).collect();
     let dimensions = dimensions.iter().map(|value| ("Name", (*value).to_owned())).collect();
-    Datum { metric, dimensions, timestamp_s: 1_795_256_940, values, counts, high_resolution: true }
+    Datum { metric, dimensions, timestamp_s: 1_795_256_940, samples, high_resolution: true }
 }
 
 async fn put(config: &SdkConfig, data: Vec<Datum>) -> Result<(), CallError> {
@@ -98,8 +100,8 @@ async fn put(config: &SdkConfig, data: Vec<Datum>) -> Result<(), CallError> {
 async fn put_metric_data_carries_everything_that_was_planned() {
     let (config, requests) = service(|_, _| cbor(200, &[]));
     let data = vec![
-        datum(Metric::ResponseTime, vec![0.5, 1.25], vec![1, 3], &["/cart"]),
-        Datum { high_resolution: false, ..datum(Metric::ResponseSize, vec![7.0], vec![1], &[]) },
+        datum(Metric::ResponseTime, &[(0.5, 1), (1.25, 3)], &["/cart"]),
+        Datum { high_resolution: false, ..datum(Metric::ResponseSize, &[(7.0, 1)], &[]) },
     ];
     put(&config, data).await.unwrap();
     let requests = requests.lock().unwrap();
@@ -131,9 +133,8 @@ proptest! {
         let data: Vec<_> = shapes.iter().map(|(metric, values, repeated, dimensions)| {
             let names: Vec<_> = dimensions.iter().map(|length| "x".repeat(*length)).collect();
             let names: Vec<_> = names.iter().map(String::as_str).collect();
-            let values: Vec<_> = (0..*values).map(|n| n as f64).collect();
-            let counts = vec![if *repeated { 2 } else { 1 }; values.len()];
-            datum(Metric::ALL[*metric], values, counts, &names)
+            let samples: Vec<_> = (0..*values).map(|n| (n as f64, if *repeated { 2 } else { 1 })).collect();
+            datum(Metric::ALL[*metric], &samples, &names)
         }).collect();
         let planned: usize = data.iter().map(encoded_bytes).sum();
         let (config, requests) = service(|_, _| cbor(200, &[]));
@@ -156,7 +157,7 @@ async fn answers_of_put_metric_data_are_sorted_and_never_repeated_by_the_sdk() {
     ] {
         let (config, requests) =
             service(move |_, _| cbor(status, &[("__type", code), ("message", "because")]));
-        let error = put(&config, vec![datum(Metric::Requests, vec![1.0], vec![1], &[])]).await.unwrap_err();
+        let error = put(&config, vec![datum(Metric::Requests, &[(1.0, 1)], &[])]).await.unwrap_err();
         assert_eq!(error.failure, failure, "{code}: {error}");
         assert_eq!(requests.lock().unwrap().len(), 1, "{code}");
     }
@@ -186,7 +187,7 @@ async fn what_never_left_raises_no_doubt() {
     }));
     for credentials in [nobody_there, nobody_here] {
         let config = environment().credentials_provider(credentials).build();
-        let error = put(&config, vec![datum(Metric::Requests, vec![1.0], vec![1], &[])]).await.unwrap_err();
+        let error = put(&config, vec![datum(Metric::Requests, &[(1.0, 1)], &[])]).await.unwrap_err();
         assert_eq!(error.failure, Failure::NotSent, "{error}");
     }
 }
@@ -194,7 +195,7 @@ async fn what_never_left_raises_no_doubt() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_never_answers_is_given_up() {
     let config = config(SharedHttpClient::new(NeverClient::new()));
-    let error = put(&config, vec![datum(Metric::Requests, vec![1.0], vec![1], &[])]).await.unwrap_err();
+    let error = put(&config, vec![datum(Metric::Requests, &[(1.0, 1)], &[])]).await.unwrap_err();
     assert_eq!((error.failure, error.code.as_str()), (Failure::Unknown, "Timeout"));
 }
 

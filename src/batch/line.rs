@@ -1,0 +1,210 @@
+//! One line → one record.
+
+use memchr::memmem;
+use serde::Deserialize;
+
+use super::{Columns, Event, Exception, LineError, Record, Requests, Users, columns};
+
+/// A line as it stands there; one of the fields names its kind.
+#[derive(Debug, PartialEq, Deserialize)]
+pub(super) struct Line {
+    requests: Option<Group>,
+    users: Option<Users>,
+    event: Option<Event>,
+    exception: Option<Exception>,
+    pub end: Option<End>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+pub(super) struct Group {
+    method: String,
+    name: String,
+    status: Option<i64>,
+    error: Option<String>,
+    at_ms: Vec<i64>,
+    response_time_us: Vec<Option<i64>>,
+    response_bytes: Vec<Option<i64>>,
+}
+
+/// The last line: what must have been read by then.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub(super) struct End {
+    pub records: u64,
+    pub requests: u64,
+}
+
+impl Line {
+    /// Reads a line, the columns of requests on a short way.
+    pub fn parse(line: &[u8]) -> serde_json::Result<Self> {
+        match Self::with_columns_cut_out(line) {
+            Some(parsed) => Ok(parsed),
+            None => serde_json::from_slice(line),
+        }
+    }
+
+    /// Reads the columns by themselves, and the line as if they were empty.
+    ///
+    /// Nothing when the line is not as the hook writes it, or is wrong in any way: who reads all of it in the ordinary
+    /// way finds the error.
+    fn with_columns_cut_out(line: &[u8]) -> Option<Self> {
+        if !line.starts_with(b"{\"requests\":") {
+            return None;
+        }
+        let mut frame = Vec::new();
+        let mut rest = line;
+        let mut cut = |key: &str| {
+            let begin = memmem::find(rest, key.as_bytes())? + key.len();
+            let (column, length) = columns::integers(&rest[begin..])?;
+            frame.extend_from_slice(&rest[..begin]);
+            rest = &rest[begin + length..];
+            Some(column)
+        };
+        // A key's quotes cannot stand inside a text, but the key itself may stand in another object: then the frame,
+        // read below, has a column that is not empty.
+        let at_ms = cut("\"at_ms\":[")?;
+        let response_time_us = cut("\"response_time_us\":[")?;
+        let response_bytes = cut("\"response_bytes\":[")?;
+        frame.extend_from_slice(rest);
+        let mut parsed: Self = serde_json::from_slice(&frame).ok()?;
+        let group = parsed.requests.as_mut()?;
+        if !(group.at_ms.is_empty() && group.response_time_us.is_empty() && group.response_bytes.is_empty()) {
+            return None;
+        }
+        group.at_ms = at_ms.into_iter().collect::<Option<_>>()?;
+        group.response_time_us = response_time_us;
+        group.response_bytes = response_bytes;
+        Some(parsed)
+    }
+
+    /// The record, none for a kind that is not known (or the end).
+    pub fn into_record(self, from_ms: i64, shift_ms: i64) -> Result<Option<Record>, LineError> {
+        let kinds = usize::from(self.requests.is_some())
+            + usize::from(self.users.is_some())
+            + usize::from(self.event.is_some())
+            + usize::from(self.exception.is_some())
+            + usize::from(self.end.is_some());
+        if kinds > 1 {
+            let found = format!("{kinds} of them");
+            return Err(LineError::Field {
+                field: "record",
+                expected: "one kind of record in a line",
+                found,
+            });
+        }
+        let shift = |at_ms: i64| shifted("at_ms", at_ms, shift_ms);
+        Ok(match self {
+            // The columns count from the header's time, which is shifted already.
+            Self { requests: Some(group), .. } => Some(Record::Requests(group.into_requests(from_ms)?)),
+            Self { users: Some(users), .. } => {
+                Some(Record::Users(Users { at_ms: shift(users.at_ms)?, ..users }))
+            }
+            Self { event: Some(event), .. } => {
+                Some(Record::Event(Event { at_ms: shift(event.at_ms)?, ..event }))
+            }
+            Self { exception: Some(exception), .. } => {
+                Some(Record::Exception(Exception { at_ms: shift(exception.at_ms)?, ..exception }))
+            }
+            _ => None,
+        })
+    }
+}
+
+/// A time some milliseconds later.
+pub(super) fn shifted(field: &'static str, at_ms: i64, by_ms: i64) -> Result<i64, LineError> {
+    at_ms.checked_add(by_ms).ok_or_else(|| LineError::Field {
+        field,
+        expected: "times that stay within 64 bits",
+        found: format!("{at_ms} and {by_ms} more"),
+    })
+}
+
+impl Group {
+    fn into_requests(self, from_ms: i64) -> Result<Requests, LineError> {
+        let Self { method, name, status, error, mut at_ms, response_time_us, response_bytes } = self;
+        let mut last_ms = from_ms;
+        for at_ms in &mut at_ms {
+            last_ms = shifted("at_ms", last_ms, *at_ms)?;
+            *at_ms = last_ms;
+        }
+        let columns = Columns::new(at_ms, response_time_us, response_bytes)?;
+        Ok(Requests { method, name, status, error, columns })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GROUP: &str = r#"{"requests":{"method":"GET","name":"/cart","status":200,"error":null,"at_ms":[-5,0,12],"response_time_us":[1500,null,7],"response_bytes":[10,-1,null]}}"#;
+
+    fn slow(line: &str) -> Result<Line, String> {
+        serde_json::from_str(line).map_err(|error| error.to_string())
+    }
+
+    fn parsed(line: &str) -> Result<Line, String> {
+        Line::parse(line.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_usual_line_takes_the_short_way_and_reads_the_same() {
+        let short = Line::with_columns_cut_out(GROUP.as_bytes());
+        assert_eq!(short, slow(GROUP).ok());
+        assert!(short.is_some());
+    }
+
+    #[test]
+    fn whatever_is_unusual_reads_the_same() {
+        for (from, to) in [
+            ("-5,0,12", "-5, 0 ,12"),
+            ("-5,0,12", ""),
+            ("-5,0,12", "null,0,12"),
+            ("1500", "1.5"),
+            ("1500", "01"),
+            ("1500", "-0"),
+            ("1500", "123456789012345678"),
+            ("1500", "9223372036854775807"),
+            ("1500", "9223372036854775808"),
+            ("1500", "nul"),
+            ("[1500", "[,1500"),
+            ("[1500", "[[1500"),
+            ("7]", "7,]"),
+            ("7]", "7"),
+            ("at_ms", "at"),
+            (r#""status""#, r#""at_ms":[1],"status""#),
+            (r#""status""#, r#""x":{"at_ms":[1]},"status""#),
+            (r#""status""#, r#""x":"\"at_ms\":[1]","status""#),
+            (r#""status":200,"#, ""),
+            (r#"}}"#, r#"}} "#),
+            (r#"}}"#, r#"}"#),
+            (r#"}}"#, r#"},"users":{"at_ms":[1],"total":1}}"#),
+        ] {
+            let line = GROUP.replace(from, to);
+            assert_eq!(parsed(&line), slow(&line), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_columns_read_the_same(
+            at in prop::collection::vec(any::<i64>(), 0..9),
+            times in prop::collection::vec(prop::option::of(prop_oneof![any::<i64>(), 0..10_000_000_i64]), 0..9),
+            cut in 0..400_usize,
+        ) {
+            let columns = serde_json::json!({"method": "GET", "name": "é", "status": null, "error": "x"}).to_string();
+            let mut line = format!(
+                "{{\"requests\":{},\"at_ms\":{},\"response_time_us\":{},\"response_bytes\":{}}}}}",
+                &columns[..columns.len() - 1],
+                serde_json::to_string(&at).unwrap(),
+                serde_json::to_string(&times).unwrap(),
+                serde_json::to_string(&times).unwrap(),
+            );
+            prop_assert_eq!(parsed(&line), slow(&line));
+            if line.is_char_boundary(cut.min(line.len())) {
+                line.truncate(cut);
+                prop_assert_eq!(parsed(&line), slow(&line));
+            }
+        }
+    }
+}
