@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricDa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, NoReturn
@@ -61,10 +61,10 @@ def get_metric_data(store: MetricStore, parameters: Mapping[str, Any], now: date
     newest_first = parameters.get("ScanBy", "TimestampDescending") != "TimestampAscending"
     request = _Request(store, parameters, now, queries)
     results = [
-        _Result(identifier, label, sorted(series.points.items(), reverse=newest_first))
+        _Result(identifier, series.label, sorted(series.points.items(), reverse=newest_first))
         for identifier, query in request.queries.items()
         if query.get("ReturnData", True)
-        for label, series in request.labelled(identifier)
+        for series in request.series(identifier)
     ]
     page = _page(results, from_token(parameters.get("NextToken")), limit)
     page["Messages"] = [_TOO_MANY] if request.found_too_many else []
@@ -138,19 +138,25 @@ class _Request:
         self._values: dict[str, Series | Array] = dict(self._metrics)
         self._pending: list[str] = []
 
-    def labelled(self, identifier: str) -> Iterator[tuple[str, Series]]:
-        """The time series of a query with their labels: several for an array."""
+    def series(self, identifier: str) -> Array:
+        """The time series of a query, each with its label: several for an array."""
         value = self._value(identifier)
-        if identifier in self._metrics:
-            yield self._metrics[identifier].label, self._metrics[identifier]
-        elif isinstance(value, Series):
-            yield self._label(identifier, value, identifier), value
+        return [value] if isinstance(value, Series) else value
+
+    def _named(self, identifier: str, value: Series | Array) -> Series | Array:
+        """An expression's value with its labels: for an array, that of the expression and each one's own."""
+        if isinstance(value, Series):
+            return replace(value, label=self._label(identifier, value, identifier))
+        template = self.queries[identifier].get("Label") or ""
+        defaults = [series.label or identifier for series in value]
+        if template and not labels.is_dynamic(template):
+            names = [f"{template} {default}" for default in defaults]
         else:
-            template = self.queries[identifier].get("Label") or ""
-            prefix = "" if labels.is_dynamic(template) else template
-            for series in value:
-                default = series.label or identifier
-                yield (f"{prefix} {default}" if prefix else self._label(identifier, series, default)), series
+            names = [
+                self._label(identifier, series, default)
+                for series, default in zip(value, defaults, strict=True)
+            ]
+        return [replace(series, label=name) for series, name in zip(value, names, strict=True)]
 
     def _label(self, identifier: str, series: Series, default: str) -> str:
         template = self.queries[identifier].get("Label")
@@ -172,7 +178,7 @@ class _Request:
         self._pending.append(identifier)
         query = self.queries[identifier]
         try:
-            self._values[identifier] = self._evaluate(query)
+            self._values[identifier] = self._named(identifier, self._evaluate(query))
         except MathsError as error:
             _refuse(f"Error in expression '{identifier}': {error}")
         finally:

@@ -79,6 +79,12 @@ def test_a_search_gives_one_result_for_each_metric(shop: Any) -> None:
         "now GET /",
         "now POST /cart",
     ]
+    named = [expression(SEARCH, "s", Label="${PROP('Dim.Name')}", ReturnData=False), expression("s / 5")]
+    assert ask(shop, *named) == [("e", "/", [2, 6]), ("e", "/cart", [1])]
+    assert [label for _, label, _ in ask(shop, *named[:1], expression("-s", Label="less"))] == [
+        "less /",
+        "less /cart",
+    ]
     nothing = SEARCH.replace('"a"', '"c"')
     assert ask(shop, expression(nothing)) == []
     assert ask(shop, expression(f"SUM({nothing})")) == [("e", "e", [])]
