@@ -77,7 +77,7 @@ AND: /and\b/i
 NOT.3: /not\b/i
 LIKE: /like\b/i
 IN: /in\b/i
-MATCHES: "=~"
+MATCHES.2: "=~"
 COMPARISON: /=|!=|<=|>=|<|>/
 PLUS: "+"
 MINUS: "-"

@@ -18,6 +18,8 @@ from typing import Any
 MAX_DISCOVERED = 200
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# Up to here, every whole number is a float.
+_EXACT = 2.0**53
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CHUNK = re.compile(r"\d+|\D+")
 _SECOND_MS = 1000
@@ -128,7 +130,7 @@ def text(value: Any) -> str:
             return f"{moment:%Y-%m-%d %H:%M:%S}.{value % 1000:03}"
         case bool():
             return str(int(value))
-        case float() if value.is_integer() and abs(value) < 1e15:
+        case float() if value.is_integer() and abs(value) <= _EXACT:
             return str(int(value))
         case list() | dict():
             return json.dumps(value, ensure_ascii=False)
