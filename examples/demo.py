@@ -48,6 +48,8 @@ END_SECONDS = 15
 """How long Locust may take to hand in its last results when the demo is stopped."""
 DRAIN_SECONDS = 60
 """How long the relay may take for what is left when Locust has ended."""
+RAMP_UP = 4
+"""The users arrive in this part of the run: a quarter."""
 FINE_RUN_SECONDS = 180
 """Up to this length of a run, the dashboard shows each second."""
 GRACE_SECONDS = 60
@@ -144,7 +146,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="folder of the results (default: target/demo)",
     )
     parser.add_argument(
-        "--open", action="store_true", help="show the dashboard in the browser, and what is new while it runs"
+        "--open", action="store_true", help="show the dashboard in the browser while the test runs"
     )
     options = parser.parse_args(arguments)
     if not os.access(options.relay, os.X_OK):
@@ -188,7 +190,7 @@ def locust_command(options: argparse.Namespace, host: str, relay_to: str, spool:
     return [
         *(sys.executable, "-m", "locust_hook", "run", "--headless"),
         *("--locustfile", f"{EXAMPLES / 'locustfile.py'},{EXAMPLES / 'statistics_file.py'}", "--host", host),
-        *("--users", str(options.users), "--spawn-rate", str(options.users)),
+        *("--users", str(options.users), "--spawn-rate", str(options.users / options.run_time * RAMP_UP)),
         *("--run-time", f"{options.run_time}s", "--processes", str(options.processes)),
         *("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port),
         # The shop fails on purpose, which is no failure of the demo.

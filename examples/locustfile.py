@@ -6,6 +6,9 @@ import random
 
 from locust import FastHttpUser, User, between, constant_pacing, task
 
+VOUCHERS = {"WELCOME": 5, "SPRING": 10, "SUMMER": 10, "STAFF": 30}
+"""Discounts in percent."""
+
 
 class Visitor(FastHttpUser):
     """Looks around: searches, opens items, some of which are gone, and waits for recommendations."""
@@ -47,12 +50,18 @@ class Buyer(FastHttpUser):
         """Logs in once."""
         self.client.post("/login", json={"name": "buyer"})
 
-    @task(3)
+    @task(6)
     def fill_cart(self) -> None:
         """Puts an item into the cart."""
         self.client.post("/cart", json={"item": random.randint(1, 200)})
 
     @task(1)
+    def redeem_voucher(self) -> None:
+        """Tries a voucher. This locustfile forgot one that customers have: an exception, not a failure."""
+        code = random.choice([*VOUCHERS, "BIRTHDAY"])
+        self.client.post("/cart", json={"voucher": code, "discount": VOUCHERS[code]})
+
+    @task(2)
     def check_out(self) -> None:
         """Buys what is in the cart."""
         self.client.post("/checkout", json={})

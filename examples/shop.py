@@ -38,7 +38,8 @@ class Page:
     spread: float
     """Standard deviation of the time's logarithm: 0.5 puts the 99th percentile at about 3.2 medians."""
     failing: float = 0.0
-    """Share of the requests that are answered with status 500."""
+    """Share of the requests that are answered with `failure`."""
+    failure: str = "500 Internal Server Error"
     size: int = 500
     """About how many bytes the answer has."""
     generator: random.Random = field(default_factory=random.Random)
@@ -63,7 +64,9 @@ class Shop:
             ("GET", "/item"): Page(median_ms=8, spread=0.5, size=1200),
             ("GET", "/recommendations"): Page(median_ms=220, spread=0.35, size=1800),
             ("POST", "/login"): Page(median_ms=45, spread=0.3, size=120),
-            ("POST", "/cart"): Page(median_ms=12, spread=0.5, failing=0.01, size=300),
+            ("POST", "/cart"): Page(
+                median_ms=12, spread=0.5, failing=0.01, failure="503 Service Unavailable", size=300
+            ),
             ("POST", "/checkout"): Page(median_ms=90, spread=0.7, failing=0.06, size=700),
         }
         for (method, path), page in self.pages.items():
@@ -80,7 +83,7 @@ class Shop:
         if first == "item" and not (rest.isdecimal() and 1 <= int(rest) <= ITEMS):
             return answer(start_response, "404 Not Found", {"error": f"no item {rest}"})
         if page.fails():
-            return answer(start_response, "500 Internal Server Error", {"error": "out of order"})
+            return answer(start_response, page.failure, {"error": "out of order"})
         body: dict[str, object] = {"page": f"/{first}", "text": "x" * page.size}
         if first == "search":
             words = parse_qs(environ["QUERY_STRING"]).get("q", [""])[0]

@@ -2,21 +2,34 @@
 
 const DOTS_UP_TO = { series: 6, points: 80 }; // more would hide the lines
 const TIP_ROWS = 40;
-const TICK_PX = 75;
+const TICK_PX = 68;
 const hidden = new Set(); // "widget number, label" of series switched off
 
 const layoutOf = (more) => ({
   paper_bgcolor: "transparent", plot_bgcolor: "transparent", showlegend: false, autosize: true,
   font: { family: css("--font"), size: 11, color: css("--muted") }, ...more,
 });
-const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset", showTips: false };
+const CONFIG = { displayModeBar: false, doubleClick: "reset", showTips: false };
 
 // The element of a chart: the one that is there already moves on, instead of being made anew.
 const chartIn = (body, view, keep) => {
   const element = keep || make("div", { className: "chart" });
   element.dataset.view = view;
   body.append(element);
+  Object.assign(element, { width: element.clientWidth, height: element.clientHeight });
+  sizes.observe(element);
   return element;
+};
+const ticksFor = (width) => Math.max(2, Math.floor(width / TICK_PX));
+const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+  const { clientWidth: width, clientHeight: height } = target;
+  if (!width || (width === target.width && height === target.height)) return;
+  Object.assign(target, { width, height });
+  Plotly.relayout(target, { autosize: true, "xaxis.nticks": ticksFor(width) });
+}));
+const discard = (element) => {
+  sizes.unobserve(element);
+  Plotly.purge(element);
 };
 
 // ---- Lines and areas
@@ -30,7 +43,7 @@ const axisOf = (source = {}, more = {}) => ({
 
 const timeAxis = (from, to, width, touch) => ({
   type: "date", range: [from * 1000, to * 1000], fixedrange: touch, showgrid: false, zeroline: false, tickangle: 0,
-  nticks: Math.max(2, Math.floor(width / TICK_PX)), tickfont: { color: css("--muted") }, showline: true,
+  nticks: ticksFor(width), tickfont: { color: css("--muted") }, showline: true,
   linecolor: css("--line"), showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid",
   spikecolor: css("--faint"),
   tickformatstops: [
@@ -83,7 +96,7 @@ const timeSeries = (body, content, at, keep) => {
     type: "scatter", x: series.times.map((second) => second * 1000), y: series.values, hoverinfo: "none",
     visible: !hidden.has(keyOf(at, series)), yaxis: series.axis === "right" ? "y2" : "y",
     mode: dotted || series.times.length < 3 ? "lines+markers" : "lines",
-    line: { color: shades[place], width: stacked ? 1 : 1.8 },
+    line: { color: shades[place], width: stacked ? 1 : 1.8 }, cliponaxis: false,
     marker: { color: shades[place], size: series.times.length < 3 ? 8 : 4 }, ...fillOf(series, shades[place]),
   }));
   const right = all.some((series) => series.axis === "right");
@@ -94,9 +107,9 @@ const timeSeries = (body, content, at, keep) => {
   Object.assign(element, { content, shades, home: [from * 1000, data.to * 1000] });
   Plotly.react(element, traces, layoutOf({
     margin: { l: 34, r: right ? 34 : 8, t: 6, b: 24 }, hovermode: "x", hoverdistance: 40,
-    dragmode: touch ? false : "zoom", xaxis: timeAxis(from, data.to, body.clientWidth, touch),
+    dragmode: touch ? false : "zoom", xaxis: timeAxis(from, data.to, element.width, touch),
     yaxis: axisOf(content.axes.left, { visible: left }),
-    ...(right ? { yaxis2: axisOf(content.axes.right, { overlaying: "y", side: "right", showgrid: false }) } : {}),
+    ...(right ? { yaxis2: axisOf(content.axes.right, { overlaying: "y", side: "right", showgrid: false, tickmode: "auto" }) } : {}),
     ...marksOf(content),
   }), CONFIG);
   if (!keep) listen(element);

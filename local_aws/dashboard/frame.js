@@ -1,7 +1,6 @@
 // The frame: what the page begins with, its variables, light and dark, and news while a test runs.
 
 const POLL_MS = 1500;
-const RESIZED_MS = 150;
 const THEMES = ["auto", "light", "dark"];
 
 let data = JSON.parse($("data").textContent);
@@ -34,12 +33,6 @@ $("theme").addEventListener("click", () => {
   redraw();
 });
 darkMode.addEventListener("change", () => { setTheme(); redraw(); });
-
-let resized = 0;
-addEventListener("resize", () => {
-  clearTimeout(resized);
-  resized = setTimeout(redraw, RESIZED_MS);
-});
 
 // ---- Variables
 

@@ -110,7 +110,7 @@ const drawn = []; // of each widget: what it shows, as JSON, so that what stays 
 const placeWidgets = () => {
   const order = data.widgets.map((place, at) => ({ ...place, at })).sort((a, b) => a.y - b.y || a.x - b.x);
   $("grid").append(...order.map(({ x, y, width, height, at }) => {
-    sections[at] = make("section");
+    sections[at] = make("section", { className: "widget" });
     sections[at].style.gridArea = `${y + 1} / ${x + 1} / span ${height} / span ${width}`;
     return sections[at];
   }));
@@ -138,7 +138,7 @@ const drawWidget = (section, content, at) => {
   section.dataset.state = content.view === "error" ? "error" : isEmpty ? "empty" : "data";
   const old = section.querySelector(".chart");
   const keep = old && old.dataset.view === content.view && !isEmpty ? old : null;
-  if (old && !keep) Plotly.purge(old);
+  if (old && !keep) discard(old);
   const body = make("div", { className: "content" });
   section.replaceChildren(
     ...(content.title ? [make("h2", { textContent: content.title })] : []),

@@ -176,9 +176,13 @@ class Page:
         """Moves the mouse."""
         self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
-    def picture(self, path: Path) -> None:
-        """Takes a picture of the whole page, as high as it is."""
-        answer = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    def picture(self, path: Path, *, top: float = 0, height: float | None = None) -> None:
+        """Takes a picture of the page: all of it, or so many CSS pixels of its height."""
+        width, whole = self.run(
+            "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+        )
+        clip = {"x": 0, "y": top, "width": width, "height": height or whole - top, "scale": 1}
+        answer = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(answer["data"]))
 
@@ -191,14 +195,15 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--width", type=int, default=1440)
-    parser.add_argument("--height", type=int, default=900, help="at least; the picture has the whole page")
+    parser.add_argument("--top", type=int, default=0, help="begin there (default: %(default)s)")
+    parser.add_argument("--height", type=int, help="so many pixels (default: the whole page)")
     parser.add_argument("--theme", choices=("light", "dark"), default="light")
     options = parser.parse_args()
     with running() as page:
-        page.resize(options.width, options.height, phone=options.width < 600)
+        page.resize(options.width, 900, phone=options.width < 600)
         page.prefer(options.theme)
         page.open(options.page.resolve().as_uri())
-        page.picture(options.picture)
+        page.picture(options.picture, top=options.top, height=options.height)
         print(*page.problems, sep="\n")
 
 
