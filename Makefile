@@ -25,8 +25,8 @@ $(RELAY): $(RELAY_SOURCES)
 	cargo build --locked
 	@touch $@
 
-demo: $(READY) $(RELAY) ## Run the main job on local AWS: Locust, S3, the relay, CloudWatch; prints a table
-	$(BIN)/python -m examples.demo
+demo: $(READY) $(RELAY) ## The main job on local AWS: a table and a dashboard (with OPEN=1 in the browser, live)
+	$(BIN)/python -m examples.demo $(if $(filter-out 0,$(OPEN)),--open)
 
 cost: $(READY) $(RELAY) ## Say what a test costs: RUN=s3://..., or REQUESTS=4000 ENDPOINTS=20 WORKERS=10 HOURS=2
 	@$(BIN)/python -m cost $(if $(RUN),'$(RUN)') $(if $(REQUESTS),--requests $(REQUESTS)) \
