@@ -25,7 +25,7 @@ from locust_hook.commands.progress import Progress, say
 
 from . import prices, report, stack
 from .archived import Archived, open_run
-from .bill import CALL_MS, CALLS_IN_TURN, PLAN_US_PER_REQUEST, bill, lambda_ms
+from .bill import CALL_MS, CALLS_IN_TURN, PLAN_US_PER_REQUEST, SEND_NS_PER_BYTE, bill, lambda_ms
 from .counts import count
 from .generated import BOUNDS, Generated, Workload
 from .load import CostError, Source
@@ -121,8 +121,9 @@ def assumptions(
     if invocation_ms is None:
         milliseconds = lambda_ms(estimate.counts, deployed.memory_mb)
         how = (
-            f"{CALLS_IN_TURN} calls one after the other, {CALL_MS:g} ms each, and for each request "
-            f"{PLAN_US_PER_REQUEST:g} µs of a whole processor (--lambda-ms: as measured)"
+            f"{CALLS_IN_TURN} calls of {CALL_MS:g} ms one after the other, and of a whole processor "
+            f"{PLAN_US_PER_REQUEST:g} µs a request and {SEND_NS_PER_BYTE:g} ns a byte of metrics "
+            "(--lambda-ms: as measured)"
         )
     else:
         milliseconds, how = invocation_ms, "as --lambda-ms says"

@@ -25,9 +25,9 @@ from .load import CostError, Load, Part
 START_MS: Final = 1_795_259_340_437
 """When a sample begins, since 1970: no more at a whole second than a real flush is."""
 
-SAMPLED_REQUESTS: Final = 20_000
+SAMPLED_REQUESTS: Final = 10_000
 MIN_INTERVALS: Final = 3
-MAX_INTERVALS: Final = 360
+MAX_INTERVALS: Final = 120
 """A sample has as many flush intervals as it takes for so many requests, within these bounds."""
 
 MAX_RATE: Final = 20_000
@@ -104,25 +104,24 @@ class Generated:
         """See `Source`."""
         workload = self.workload
         seconds, hours = workload.hours * 3600, ceil(workload.hours)
-        flush = flush_seconds
 
-        def sample(process: Process, number: int) -> tuple[Part, list[Path]]:
-            """The process' part of the load, and batches that hold all of its metrics."""
-            files, sampled = process.sample()
-            return Part(files, number * seconds / sampled), [*files, *process.census()]
+        def process(kind: str) -> Process:
+            return Process(workload, kind, flush_seconds, self._folder)
 
-        leader = Process(workload, "master" if workload.workers else "local", flush, self._folder)
-        led, metered = sample(leader, 1)
-        end = Part([leader.end()])
+        leader = process("master" if workload.workers else "local")
+        led, sampled = leader.sample()
+        uploaded = [Part(led, seconds / sampled), Part([leader.end()])]
         if not workload.workers:
-            return Load(seconds, hours, 1, [led, end], [Part(metered, hours)])
-        workers = [Process(workload, f"worker-{n}", flush, self._folder) for n in (1, 2)]
-        (part, first), (_, second) = (sample(worker, workload.workers) for worker in workers)
-        # What the second worker adds (nothing, unless Source is a dimension), each further one adds as well.
-        one, two = [*metered, *first], [*metered, *first, *second]
+            return Load(seconds, hours, 1, uploaded, [Part([*led, *leader.census()], hours)])
+        worker, other = process("worker-1"), process("worker-2")
+        files, sampled = worker.sample()
+        uploaded.append(Part(files, workload.workers * seconds / sampled))
+        # What a second worker adds (nothing, unless Source is a dimension), each further one adds as well.
+        one = [*led, *files, *worker.census()]
+        two = [*one, *other.census()]
         more = workload.workers - 1
-        metrics = [Part(one, hours * (1 - more)), Part(two, hours * more)]
-        return Load(seconds, hours, workload.workers + 1, [part, led, end], metrics)
+        metered = [Part(one, hours * (1 - more)), Part(two, hours * more)]
+        return Load(seconds, hours, workload.workers + 1, uploaded, metered)
 
 
 class Endpoint(NamedTuple):
@@ -183,13 +182,17 @@ class Process:
         return files + self._flush(seconds), seconds
 
     def census(self) -> list[Path]:
-        """A batch in which each endpoint is asked at least once, and as often as it is on average."""
-        if not self.rate:
-            return []
-        for endpoint, share in zip(self._endpoints, self._shares, strict=True):
-            for _ in range(max(1, round(share * SAMPLED_REQUESTS))):
+        """More batches, in which each endpoint is asked at least once, and as often as it is on average."""
+        counts = [max(1, round(share * SAMPLED_REQUESTS)) for share in self._shares]
+        asked = self._chance.sample(self._endpoints, sum(counts), counts=counts)
+        # No larger than a usual one: the relay names only so many endpoints of a batch.
+        size = max(ceil(self.rate * self._flush_seconds), ceil(len(asked) / MAX_INTERVALS))
+        files: list[Path] = []
+        for start in range(0, len(asked), size):
+            for endpoint in asked[start : start + size]:
                 self._request(endpoint)
-        return self._flush(self._second + self._flush_seconds)
+            files += self._flush(self._second + self._flush_seconds)
+        return files
 
     def end(self) -> Path:
         """The leader's last batch: lifecycle events."""

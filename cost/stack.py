@@ -37,7 +37,7 @@ def read(path: Path = TEMPLATE) -> Stack:
     resources = [resource for resource in template["Resources"].values() if "Condition" not in resource]
     [function] = [r["Properties"] for r in resources if r["Type"] == "AWS::Serverless::Function"]
     alarms = [r["Properties"] for r in resources if r["Type"] == "AWS::CloudWatch::Alarm"]
-    fast = [alarm for alarm in alarms if _period(alarm) < HIGH_RESOLUTION_SECONDS]
+    fast = [alarm for alarm in alarms if _period(alarm, parameters) < HIGH_RESOLUTION_SECONDS]
     return Stack(
         settings={
             name: _value(value, parameters, name)
@@ -68,5 +68,6 @@ def _metrics(alarm: Mapping[str, Any]) -> int:
     return len(_stats(alarm)) or 1
 
 
-def _period(alarm: Mapping[str, Any]) -> int:
-    return min([int(stat["Period"]) for stat in _stats(alarm)] or [int(alarm["Period"])])
+def _period(alarm: Mapping[str, Any], parameters: Mapping[str, Any]) -> int:
+    found = [stat["Period"] for stat in _stats(alarm)] or [alarm.get("Period", HIGH_RESOLUTION_SECONDS)]
+    return min(int(_value(period, parameters, "Period")) for period in found)
