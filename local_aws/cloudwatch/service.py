@@ -13,6 +13,7 @@ from botocore.model import ServiceModel
 
 from local_aws.calls import Call
 from local_aws.clock import Clock
+from local_aws.cloudwatch.alarms import evaluated
 from local_aws.cloudwatch.limits import check_put
 from local_aws.cloudwatch.metric_data import get_metric_data
 from local_aws.cloudwatch.query import get_metric_statistics, list_metrics
@@ -24,7 +25,7 @@ _JSON = "application/x-amz-json-1.0"
 
 
 class CloudWatch:
-    """PutMetricData, GetMetricData, GetMetricStatistics and ListMetrics over a `MetricStore`."""
+    """Metrics, and alarms over them, in a `MetricStore`; moto keeps what is defined."""
 
     def __init__(self, store: MetricStore, clock: Clock, moto: Callable[[Call], HttpResponse]) -> None:
         self._store = store
@@ -47,14 +48,21 @@ class CloudWatch:
                 result = get_metric_statistics(self._store, parameters, now)
             case "ListMetrics":
                 result = list_metrics(self._store, parameters, now)
+            case "DescribeAlarms":
+                result = self._describe_alarms(call, parameters)
             case _:
-                return self._ask_moto(call, parameters)
+                result = self._ask_moto(call, parameters)
         return _encode(call, result)
 
-    def _ask_moto(self, call: Call, parameters: dict[str, Any]) -> HttpResponse:
+    def _describe_alarms(self, call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+        asked = parameters.pop("StateValue", None)
+        result = self._ask_moto(call, parameters)
+        now = self._clock.now()
+        alarms = [evaluated(alarm, self._store, now) for alarm in result.get("MetricAlarms") or []]
+        return {**result, "MetricAlarms": [a for a in alarms if asked in (None, a["StateValue"])]}
+
+    def _ask_moto(self, call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
         """Dashboards, alarms and the rest: moto speaks JSON, so CBOR is translated both ways."""
-        if call.protocol != "cbor":
-            return self._moto(call)
         if call.operation not in self._model.operation_names:
             raise AwsError(404, "UnknownOperationException", f"CloudWatch has no operation {call.operation}.")
         body = json.dumps(parameters, default=lambda value: value.timestamp()).encode()
@@ -72,11 +80,11 @@ class CloudWatch:
             raise AwsError(response.status, code, error.get("message") or error.get("Message") or "")
         shape = self._model.operation_model(call.operation).output_shape
         if shape is None:
-            return _encode(call, {})
+            return {}
         raw = {"status_code": response.status, "headers": dict(response.headers), "body": response.body}
-        result = parsers.create_parser("json").parse(raw, shape)
+        result: dict[str, Any] = parsers.create_parser("json").parse(raw, shape)
         result.pop("ResponseMetadata", None)
-        return _encode(call, result)
+        return result
 
 
 def _encode(call: Call, result: dict[str, Any]) -> HttpResponse:
