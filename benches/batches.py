@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from itertools import islice
 from math import ceil
 from pathlib import Path
 from types import SimpleNamespace
 
 from benches import workload
-from benches.workload import FLUSH_SECONDS, arrivals, requests
+from benches.workload import arrivals, requests
 from locust_hook.recording import columns, encode
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "target" / "bench" / "batches"
 
-FROM_MS = 1_795_257_170_437
+DAY = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+"""Today (UTC): CloudWatch takes nothing that is weeks old, so that batches cannot be of a fixed time."""
+FROM_MS = int(DAY.timestamp() * 1000) + 437
 """Start of a batch, milliseconds since the epoch: not at a whole second, as in life."""
 
 _OK, _BROKEN = SimpleNamespace(status_code=200), SimpleNamespace(status_code=500)
@@ -34,7 +38,6 @@ class Batch:
     requests: int
     seconds: float
     seq: int = 0
-    from_ms: int = FROM_MS
 
     def content(self) -> bytes:
         """The batch's bytes."""
@@ -45,7 +48,7 @@ class Batch:
             last = next(at)
             return last
 
-        at = arrivals(self.from_ms / 1000, self.requests / self.seconds, self.seq)
+        at = arrivals(FROM_MS / 1000, self.requests / self.seconds, self.seq)
         made = columns.Columns(500, now=now)
         made.begin(500, [])
         listener = made.on_request
@@ -59,7 +62,7 @@ class Batch:
                 exception=_ERROR if request.failed else None,
                 response_length=request.size,
             )
-        to_ms = max(ceil(last * 1000), self.from_ms + round(self.seconds * 1000))
+        to_ms = max(ceil(last * 1000), FROM_MS + round(self.seconds * 1000))
         return encode.compress(encode.encode(self._header(to_ms), made.take(), made))
 
     def _header(self, to_ms: int) -> encode.Header:
@@ -68,8 +71,8 @@ class Batch:
             run="20261121T103000Z-0000",
             source="bench-worker-0",
             seq=self.seq,
-            run_started_ms=self.from_ms - self.seq * FLUSH_SECONDS * 1000,
-            from_ms=self.from_ms,
+            run_started_ms=FROM_MS,
+            from_ms=FROM_MS,
             to_ms=to_ms,
             host="https://shop.example",
             locust="2.47.0",
@@ -78,14 +81,14 @@ class Batch:
 
     @property
     def file(self) -> Path:
-        """The batch as a file; made when it is not there yet."""
-        path = FOLDER / f"{self.requests}-in-{self.seconds:g}s-{self.seq}-{_version()}.ndjson.gz"
-        if self.from_ms != FROM_MS:
-            raise ValueError(
-                "expected a batch of the fixed time, found another: only those are kept as files"
-            )
+        """The batch as a file; made when it is not there yet. Those of other days are deleted."""
+        folder = FOLDER / f"{DAY:%Y-%m-%d}-{_version()}"
+        path = folder / f"{self.requests}-in-{self.seconds:g}s-{self.seq}.ndjson.gz"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            for other in FOLDER.glob("*-*"):
+                if other != folder:
+                    shutil.rmtree(other)
+            folder.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
             part.write_bytes(self.content())
             part.rename(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,12 +109,13 @@ class Warm:
 
 def invocations(count: int) -> Warm:
     """Relays so many batches of one flush interval, and then one of a million requests."""
-    now_ms = int(time.time() * 1000)
     size = RATE * FLUSH_SECONDS
-    batches = [Batch(size, FLUSH_SECONDS, seq, now_ms - FLUSH_SECONDS * 1000) for seq in range(count)]
-    objects = {f"batches/bench/run/worker/{batch.seq:06}.ndjson.gz": batch.content() for batch in batches}
+    batches = [Batch(size, FLUSH_SECONDS, seq) for seq in range(count)]
+    objects = {
+        f"batches/bench/run/worker/{batch.seq:06}.ndjson.gz": batch.file.read_bytes() for batch in batches
+    }
     keys = list(objects)
-    objects[LARGE] = Batch(1_000_000, FLUSH_SECONDS, count, now_ms - FLUSH_SECONDS * 1000).content()
+    objects[LARGE] = Batch(1_000_000, FLUSH_SECONDS).file.read_bytes()
     with InstantAws(LATENCY_MS, objects) as aws:
         environment = {**aws.environment, "RELAY_LOG_GROUP": programs.LOG_GROUP}
         with FunctionProcess(programs.relay(), environment) as process:
@@ -134,6 +134,14 @@ def invocations(count: int) -> Warm:
         peak,
         peak_1m,
     )
+
+
+def cpu_ms(batch: Batch, rounds: int) -> float:
+    """Processor time of an invocation with this batch: the least of so many, after a first one."""
+    with InstantAws(LATENCY_MS, {LARGE: batch.file.read_bytes()}) as aws:
+        environment = {**aws.environment, "RELAY_LOG_GROUP": programs.LOG_GROUP}
+        with FunctionProcess(programs.relay(), environment) as process:
+            return min(_invoke(aws, process, LARGE).cpu_ms for _ in range(rounds + 1))
 
 
 def _invoke(aws: InstantAws, process: FunctionProcess, key: str) -> Invocation:
