@@ -9,7 +9,7 @@ From the outside in; each module imports only from those below it.
 - `functions`: runs a Lambda function's binary: queue, retries, Runtime API.
 - `gateway`: what happens to every request.
 - `access`, `policy`: IAM.
-- `log_queries`, `insights`: Logs Insights' operations, and its query language.
+- `log_queries`, `query_definitions`, `insights`: Logs Insights' operations, and its query language.
 - `logs`, `emf`, `cloudwatch`: strict PutLogEvents; metrics out of log events; metrics with every
   documented limit.
 - `metric_maths`, `parsing`: the expressions of GetMetricData; what both languages share.

@@ -1,4 +1,4 @@
-"""CloudWatch Logs Insights' operations: StartQuery, GetQueryResults, StopQuery and DescribeQueries.
+"""CloudWatch Logs Insights' operations: queries that run, and those that are saved.
 
 A query runs as a whole when it is started, so that it is complete when anybody asks.
 https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_StartQuery.html
@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_StartQu
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import uuid
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from local_aws import query_definitions
 from local_aws.calls import Call
 from local_aws.clock import Clock
 from local_aws.errors import AwsError, request_id
@@ -24,8 +24,11 @@ from local_aws.insights.engine import MAX_LIMIT, Event, Result, run
 from local_aws.insights.language import Query, parse
 from local_aws.insights.values import QueryError
 from local_aws.moto_backend import MotoBackend
+from local_aws.query_definitions import QueryDefinitions, position, token
 
-OPERATIONS = frozenset({"StartQuery", "GetQueryResults", "StopQuery", "DescribeQueries"})
+OPERATIONS = frozenset(
+    {"StartQuery", "GetQueryResults", "StopQuery", "DescribeQueries"} | query_definitions.OPERATIONS
+)
 MAX_GROUPS = 50
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax-Source.html
 MAX_PREFIXES = 5
@@ -54,6 +57,7 @@ class LogQueries:
     def __init__(self, moto: MotoBackend, clock: Clock) -> None:
         self._moto = moto
         self._clock = clock
+        self._definitions = QueryDefinitions(clock)
         self._runs: OrderedDict[str, _Run] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -67,8 +71,10 @@ class LogQueries:
             case "StopQuery":
                 self._find(parameters)
                 _refuse("Query is not in progress: it ended when it was started")
-            case _:
+            case "DescribeQueries":
                 answer = self._describe(parameters)
+            case _:
+                answer = self._definitions.answer(call.operation, parameters)
         headers = [("x-amzn-RequestId", request_id()), ("Content-Type", "application/x-amz-json-1.1")]
         return HttpResponse(200, headers, json.dumps(answer).encode())
 
@@ -127,9 +133,9 @@ class LogQueries:
         count = int(parameters.get("maxItems") or MAX_PAGE)
         if not 1 <= count <= MAX_PAGE:
             _refuse(f"maxItems: expected 1 to {MAX_PAGE:,}, found {count}")
-        start = _position(parameters.get("nextToken"))
+        start = position(parameters.get("nextToken"))
         end = start + count
-        more = {"nextToken": _token(end)} if end < len(result.rows) else {}
+        more = {"nextToken": token(end)} if end < len(result.rows) else {}
         return {
             "queryLanguage": "CWLI",
             "status": "Complete",
@@ -202,19 +208,6 @@ def _milliseconds(parameters: Mapping[str, Any], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         _refuse(f"{name}: expected seconds since the epoch, found {value!r}")
     return value if value >= _MILLISECONDS_FROM else value * 1000
-
-
-def _token(position: int) -> str:
-    return base64.urlsafe_b64encode(str(position).encode()).decode()
-
-
-def _position(token: str | None) -> int:
-    if not token:
-        return 0
-    try:
-        return int(base64.urlsafe_b64decode(token))
-    except ValueError:
-        _refuse("The specified nextToken is invalid.")
 
 
 def _refuse(message: str) -> NoReturn:

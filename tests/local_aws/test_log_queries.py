@@ -173,3 +173,33 @@ def test_a_role_needs_permission_for_each_group(aws: LocalAws, logs: Any) -> Non
     with pytest.raises(ClientError, match=r"AccessDenied.*cloudwatch:ListMetrics"):
         aws.client("cloudwatch", role).list_metrics()
     assert aws.calls.of("logs", "StartQuery")
+
+
+def test_queries_are_saved(aws: LocalAws) -> None:
+    aws.clock.set(NOW)
+    client = aws.client("logs")
+
+    def saved(**options: Any) -> list[tuple[str, str]]:
+        found = client.describe_query_definitions(**options)["queryDefinitions"]
+        return [(one["name"], one["queryString"]) for one in found]
+
+    first = client.put_query_definition(name="f/b", queryString="fields b", logGroupNames=["/q/a"])
+    client.put_query_definition(name="f/a", queryString="fields a")
+    client.put_query_definition(name="g/a", queryString="fields g")
+    assert saved(queryDefinitionNamePrefix="f/") == [("f/a", "fields a"), ("f/b", "fields b")]
+    page = client.describe_query_definitions(maxResults=2)
+    rest = saved(nextToken=page["nextToken"])
+    assert (len(page["queryDefinitions"]), rest) == (2, [("g/a", "fields g")])
+    [one] = client.describe_query_definitions(queryDefinitionNamePrefix="f/b")["queryDefinitions"]
+    assert (one["logGroupNames"], one["lastModified"] // 1000) == (["/q/a"], AT)
+    identifier = first["queryDefinitionId"]
+    client.put_query_definition(queryDefinitionId=identifier, name="f/c", queryString="fields c")
+    assert saved(queryDefinitionNamePrefix="f/") == [("f/a", "fields a"), ("f/c", "fields c")]
+    assert client.delete_query_definition(queryDefinitionId=identifier)["success"]
+    assert len(saved()) == 2
+    for operation in (client.put_query_definition, client.delete_query_definition):
+        options = {} if operation == client.delete_query_definition else {"name": "x", "queryString": "x"}
+        with pytest.raises(ClientError, match="ResourceNotFoundException"):
+            operation(queryDefinitionId=identifier, **options)
+    with pytest.raises(ClientError, match="1 to 255 characters, found 256"):
+        client.put_query_definition(name="x" * 256, queryString="fields a")
