@@ -36,6 +36,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
 )
+MISSING = f"no browser to look at the page with (one of {', '.join(NAMES)}): apt-get install chromium"
 START_SECONDS = 60.0
 ANSWER_SECONDS = 60.0
 
@@ -50,7 +51,7 @@ def running() -> Iterator[Page]:
     """Starts a browser of its own, with an empty page, and ends it."""
     command = find()
     if command is None:
-        raise FileNotFoundError(f"expected one of {', '.join(NAMES)}, found none")
+        raise FileNotFoundError(MISSING)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         flags = [*FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
         with (
@@ -185,6 +186,42 @@ class Page:
         answer = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(answer["data"]))
+
+    def widgets(self) -> list[dict[str, Any]]:
+        """What each widget of the page shows: `title`, `view`, `state`, `text`, and how many `marks` of data.
+
+        Marks are what can be seen: lines, areas and dots that have an extent, numbers, bars, slices, rows of a
+        table that are not blank, texts.
+        """
+        found: list[dict[str, Any]] = self.run(_WIDGETS)
+        return found
+
+
+_WIDGETS = """
+[...document.querySelectorAll("main > section")].map((section) => {
+  const all = (selector) => [...section.querySelectorAll(selector)];
+  const isSeen = (element) => {
+    const { width, height } = element.getBoundingClientRect();
+    return width + height > 2 && getComputedStyle(element).visibility !== "hidden";
+  };
+  const isDrawn = (trace) => [...trace.querySelectorAll(".js-line, .point")].some(isSeen);
+  const isFilled = (element) => isSeen(element) && element.innerText.trim() !== "";
+  const marks = {
+    timeSeries: () => all(".scatterlayer .trace").filter(isDrawn),
+    pie: () => all(".pielayer .slice").filter(isSeen),
+    gauge: () => all(".indicatorlayer .value-arc path").filter(isSeen),
+    singleValue: () => all(".value b").filter((value) => isSeen(value) && /^-?[0-9]/.test(value.innerText)),
+    bar: () => all(".bar .track i").filter(isSeen),
+    table: () => all("tbody tr").filter(isFilled),
+    logTable: () => all("tbody tr").filter(isFilled),
+    text: () => all(".text").filter(isFilled),
+  }[section.dataset.view];
+  return {
+    title: section.querySelector("h2")?.textContent ?? "", view: section.dataset.view, state: section.dataset.state,
+    text: section.innerText.trim(), marks: marks ? marks().length : 0,
+  };
+})
+"""
 
 
 def main() -> None:
