@@ -4,14 +4,13 @@
 //! there are only integers and nulls; whatever else stands there is left to that parser.
 
 /// Reads the integers and nulls of an array without white space, from behind its bracket up to the closing one (which is
-/// not taken); with the number of bytes read.
+/// not taken), and gives each to `push`; the number of bytes read.
 ///
-/// Nothing when anything else stands there, or an integer of more than 18 digits.
-pub(super) fn integers(text: &[u8]) -> Option<(Vec<Option<i64>>, usize)> {
+/// Nothing when anything else stands there, or an integer of more than 18 digits, or when `push` does not want a value.
+pub(super) fn integers(text: &[u8], mut push: impl FnMut(Option<i64>) -> bool) -> Option<usize> {
     if text.first() == Some(&b']') {
-        return Some((Vec::new(), 0));
+        return Some(0);
     }
-    let mut column = Vec::new();
     let mut at = 0;
     loop {
         let rest = text.get(at..)?;
@@ -30,17 +29,20 @@ pub(super) fn integers(text: &[u8]) -> Option<(Vec<Option<i64>>, usize)> {
                 (Some(magnitude), length)
             }
         };
-        column.push(value);
+        if !push(value) {
+            return None;
+        }
         at += length + 1;
         match text.get(at - 1)? {
             b',' => {}
-            b']' => return Some((column, at - 1)),
+            b']' => return Some(at - 1),
             _ => return None,
         }
     }
 }
 
 /// A number from the digits that a text begins with, and how many they are: 1 to 18, the first no zero but for 0 itself.
+#[inline]
 fn digits(text: &[u8]) -> Option<(i64, usize)> {
     let (mut value, mut length) = (0, 0);
     loop {
@@ -80,6 +82,7 @@ const POWERS: [i64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_
 ///
 /// Eight bytes are one word: all are tested and added up at once, without a branch on the number of digits, which
 /// the processor could not foresee.
+#[inline]
 fn up_to_eight_digits(word: u64) -> (u64, usize) {
     // A digit becomes its value, 0 to 9; of every other byte, one of the upper four bits is set, or the sum sets one.
     let values = word ^ 0x3030_3030_3030_3030;
@@ -101,7 +104,16 @@ fn up_to_eight_digits(word: u64) -> (u64, usize) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::up_to_eight_digits;
+
+    fn integers(text: &[u8]) -> Option<(Vec<Option<i64>>, usize)> {
+        let mut column = Vec::new();
+        let length = super::integers(text, |value| {
+            column.push(value);
+            true
+        })?;
+        Some((column, length))
+    }
 
     #[test]
     fn columns_end_at_their_bracket() {

@@ -3,7 +3,7 @@
 use memchr::memmem;
 use serde::Deserialize;
 
-use super::{Columns, Event, Exception, LineError, Record, Requests, Users, columns};
+use super::{Column, Columns, Event, Exception, LineError, Record, Requests, Users, columns};
 
 /// A line as it stands there; one of the fields names its kind.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -22,8 +22,8 @@ pub(super) struct Group {
     status: Option<i64>,
     error: Option<String>,
     at_ms: Vec<i64>,
-    response_time_us: Vec<Option<i64>>,
-    response_bytes: Vec<Option<i64>>,
+    response_time_us: Column,
+    response_bytes: Column,
 }
 
 /// The last line: what must have been read by then.
@@ -52,25 +52,33 @@ impl Line {
         }
         let mut frame = Vec::new();
         let mut rest = line;
-        let mut cut = |key: &str| {
+        let mut cut = |key: &str, push: &mut dyn FnMut(&[u8]) -> Option<usize>| {
             let begin = memmem::find(rest, key.as_bytes())? + key.len();
-            let (column, length) = columns::integers(&rest[begin..])?;
+            let length = push(&rest[begin..])?;
             frame.extend_from_slice(&rest[..begin]);
             rest = &rest[begin + length..];
-            Some(column)
+            Some(())
         };
+        let (mut at_ms, mut response_time_us, mut response_bytes) =
+            (Vec::new(), Column::default(), Column::default());
         // A key's quotes cannot stand inside a text, but the key itself may stand in another object: then the frame,
         // read below, has a column that is not empty.
-        let at_ms = cut("\"at_ms\":[")?;
-        let response_time_us = cut("\"response_time_us\":[")?;
-        let response_bytes = cut("\"response_bytes\":[")?;
+        cut("\"at_ms\":[", &mut |text| {
+            columns::integers(text, |value| value.map(|value| at_ms.push(value)).is_some())
+        })?;
+        response_time_us.reserve(at_ms.len());
+        response_bytes.reserve(at_ms.len());
+        cut("\"response_time_us\":[", &mut |text| {
+            columns::integers(text, |value| response_time_us.push(value))
+        })?;
+        cut("\"response_bytes\":[", &mut |text| columns::integers(text, |value| response_bytes.push(value)))?;
         frame.extend_from_slice(rest);
         let mut parsed: Self = serde_json::from_slice(&frame).ok()?;
         let group = parsed.requests.as_mut()?;
         if !(group.at_ms.is_empty() && group.response_time_us.is_empty() && group.response_bytes.is_empty()) {
             return None;
         }
-        group.at_ms = at_ms.into_iter().collect::<Option<_>>()?;
+        group.at_ms = at_ms;
         group.response_time_us = response_time_us;
         group.response_bytes = response_bytes;
         Some(parsed)

@@ -13,7 +13,7 @@ mod record;
 
 pub use error::{BatchError, LineError};
 pub use reader::Reader;
-pub use record::{Columns, Event, Exception, Header, Record, Request, Requests, Users};
+pub use record::{Column, Columns, Event, Exception, Header, Record, Request, Requests, Users};
 
 /// The format's name, which each batch begins with.
 pub const FORMAT: &str = "locust-stats-batch";

@@ -1,6 +1,7 @@
 //! What a batch consists of, after all checks.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -70,8 +71,18 @@ pub struct Requests {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
     at_ms: Vec<i64>,
-    response_time_us: Vec<Option<i64>>,
-    response_bytes: Vec<Option<i64>>,
+    response_time_us: Column,
+    response_bytes: Column,
+}
+
+/// Integers, some of which may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Option<i64>>")]
+pub struct Column {
+    /// 0 where there is none.
+    values: Vec<i64>,
+    /// The rows without a value, ascending.
+    missing: Vec<usize>,
 }
 
 /// One finished request.
@@ -85,16 +96,70 @@ pub struct Request {
     pub response_bytes: Option<i64>,
 }
 
+impl Column {
+    /// Makes room for so many rows.
+    pub(super) fn reserve(&mut self, rows: usize) {
+        self.values.reserve(rows);
+    }
+
+    /// Appends a row; always true, for who asks whether to go on.
+    pub(super) fn push(&mut self, value: Option<i64>) -> bool {
+        if value.is_none() {
+            self.missing.push(self.values.len());
+        }
+        self.values.push(value.unwrap_or(0));
+        true
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Row by row.
+    pub fn iter(&self) -> impl Iterator<Item = Option<i64>> + '_ {
+        let mut missing = self.missing.iter().peekable();
+        self.values
+            .iter()
+            .enumerate()
+            .map(move |(row, value)| missing.next_if_eq(&&row).is_none().then_some(*value))
+    }
+
+    /// The values among some rows: as few slices as there are gaps.
+    pub fn values(&self, rows: Range<usize>) -> impl Iterator<Item = &[i64]> + '_ {
+        let first = self.missing.partition_point(|row| *row < rows.start);
+        let last = self.missing.partition_point(|row| *row < rows.end);
+        let gaps = self.missing[first..last].iter().copied();
+        let starts = std::iter::once(rows.start).chain(gaps.clone().map(|row| row + 1));
+        starts.zip(gaps.chain([rows.end])).map(|(start, end)| &self.values[start..end])
+    }
+}
+
+impl From<Vec<Option<i64>>> for Column {
+    fn from(values: Vec<Option<i64>>) -> Self {
+        values.into_iter().collect()
+    }
+}
+
+impl FromIterator<Option<i64>> for Column {
+    fn from_iter<T: IntoIterator<Item = Option<i64>>>(values: T) -> Self {
+        let mut column = Self::default();
+        values.into_iter().for_each(|value| _ = column.push(value));
+        column
+    }
+}
+
 impl Columns {
     /// Columns that belong together.
     ///
     /// # Errors
     /// When they are not of equal length.
-    pub fn new(
-        at_ms: Vec<i64>,
-        response_time_us: Vec<Option<i64>>,
-        response_bytes: Vec<Option<i64>>,
-    ) -> Result<Self, LineError> {
+    pub fn new(at_ms: Vec<i64>, response_time_us: Column, response_bytes: Column) -> Result<Self, LineError> {
         let [at, times, sizes] = [at_ms.len(), response_time_us.len(), response_bytes.len()];
         if at != times || at != sizes {
             return Err(LineError::UnequalColumns {
@@ -122,22 +187,22 @@ impl Columns {
     }
 
     /// Response times in microseconds.
-    pub fn response_time_us(&self) -> &[Option<i64>] {
+    pub fn response_time_us(&self) -> &Column {
         &self.response_time_us
     }
 
     /// Sizes of the responses in bytes.
-    pub fn response_bytes(&self) -> &[Option<i64>] {
+    pub fn response_bytes(&self) -> &Column {
         &self.response_bytes
     }
 
     /// Request by request.
     pub fn iter(&self) -> impl Iterator<Item = Request> + '_ {
-        let rows = self.at_ms.iter().zip(&self.response_time_us).zip(&self.response_bytes);
+        let rows = self.at_ms.iter().zip(self.response_time_us.iter()).zip(self.response_bytes.iter());
         rows.map(|((at_ms, response_time_us), response_bytes)| Request {
             at_ms: *at_ms,
-            response_time_us: *response_time_us,
-            response_bytes: *response_bytes,
+            response_time_us,
+            response_bytes,
         })
     }
 }
@@ -200,4 +265,27 @@ pub struct Exception {
 
 fn null() -> Box<RawValue> {
     RawValue::NULL.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_column_keeps_its_rows(
+            rows in prop::collection::vec(prop::option::of(any::<i64>()), 0..40),
+            from in 0..40_usize,
+            to in 0..40_usize,
+        ) {
+            let column: Column = rows.iter().copied().collect();
+            prop_assert_eq!(column.iter().collect::<Vec<_>>(), rows.clone());
+            prop_assert_eq!(column.len(), rows.len());
+            let (from, to) = (from.min(to).min(rows.len()), to.min(rows.len()));
+            let values: Vec<i64> = column.values(from..to).flatten().copied().collect();
+            prop_assert_eq!(values, rows[from..to].iter().copied().flatten().collect::<Vec<_>>());
+        }
+    }
 }

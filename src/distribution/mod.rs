@@ -34,8 +34,8 @@ pub struct Sample {
 
 impl Distribution {
     /// Adds values.
-    pub fn extend(&mut self, values: impl Iterator<Item = i64>, grouper: &mut Grouper) {
-        self.values.extend(values);
+    pub fn extend(&mut self, values: &[i64], grouper: &mut Grouper) {
+        self.values.extend_from_slice(values);
         // Grouping costs as much as there are groups: it waits until there is as much to group.
         if self.values.len() > EXACT_MAX.max(self.groups.len()) {
             self.group(grouper);
@@ -98,8 +98,7 @@ impl Distribution {
     pub fn samples(&mut self, tolerance: f64, grouper: &mut Grouper) -> Vec<Sample> {
         self.settle(grouper);
         if self.groups.is_empty() {
-            let exact = |value: &i64| Span { low: *value, high: *value, count: 1, sum: i128::from(*value) };
-            joined(self.values.iter().map(exact), tolerance)
+            joined(self.values.iter().map(|value| Span::of_value(*value)), tolerance)
         } else {
             joined(self.groups.iter().map(Span::of_group), tolerance)
         }
@@ -136,30 +135,41 @@ impl Distribution {
 /// Neighbouring values.
 #[derive(Clone, Copy)]
 struct Span {
-    low: i64,
-    high: i64,
+    low: f64,
+    high: f64,
     count: u64,
     sum: i128,
+    /// The sum in fast arithmetic: to decide by, not to publish.
+    about: f64,
 }
 
 impl Span {
+    fn of_value(value: i64) -> Self {
+        let about = value as f64;
+        Self { low: about, high: about, count: 1, sum: i128::from(value), about }
+    }
+
     fn of_group(group: &Group) -> Self {
         let (low, high) = group.edges();
-        Self { low, high, count: group.count, sum: group.sum }
+        let about = group.sum as f64;
+        Self { low: low as f64, high: high as f64, count: group.count, sum: group.sum, about }
     }
 
-    fn and(self, next: Self) -> Self {
-        Self { low: self.low, high: next.high, count: self.count + next.count, sum: self.sum + next.sum }
-    }
-
-    fn mean(&self) -> f64 {
-        self.sum as f64 / self.count as f64
+    fn and(self, next: &Self) -> Self {
+        let (count, sum) = (self.count + next.count, self.sum + next.sum);
+        Self { low: self.low, high: next.high, count, sum, about: self.about + next.about }
     }
 
     /// Whether the edges, and with them all members, are within `tolerance` of the mean.
     fn within(&self, tolerance: f64) -> bool {
-        let (mean, low, high) = (self.mean(), self.low as f64, self.high as f64);
-        mean - low <= tolerance * low.abs() && high - mean <= tolerance * high.abs()
+        // Both sides times the count: that saves a division.
+        let count = self.count as f64;
+        self.about <= (self.low + tolerance * self.low.abs()) * count
+            && self.about >= (self.high - tolerance * self.high.abs()) * count
+    }
+
+    fn sample(&self) -> Sample {
+        Sample { value: self.sum as f64 / self.count as f64, count: self.count }
     }
 }
 
@@ -167,17 +177,16 @@ impl Span {
 fn joined(mut spans: impl Iterator<Item = Span>, tolerance: f64) -> Vec<Sample> {
     let mut samples = Vec::new();
     let Some(mut current) = spans.next() else { return samples };
-    let sample = |span: Span| Sample { value: span.mean(), count: span.count };
     for next in spans {
-        let both = current.and(next);
+        let both = current.and(&next);
         if both.within(tolerance) {
             current = both;
         } else {
-            samples.push(sample(current));
+            samples.push(current.sample());
             current = next;
         }
     }
-    samples.push(sample(current));
+    samples.push(current.sample());
     samples
 }
 

@@ -8,7 +8,7 @@ const TOLERANCE: f64 = 0.005;
 
 fn of(values: &[i64]) -> Distribution {
     let mut distribution = Distribution::default();
-    distribution.extend(values.iter().copied(), &mut Grouper::default());
+    distribution.extend(values, &mut Grouper::default());
     distribution
 }
 
@@ -105,7 +105,7 @@ proptest! {
         let mut grouper = Grouper::default();
         let whole = of(&values);
         let mut pieces = Distribution::default();
-        values.rchunks(piece).for_each(|piece| pieces.extend(piece.iter().copied(), &mut grouper));
+        values.rchunks(piece).for_each(|piece| pieces.extend(piece, &mut grouper));
         let (left, right) = values.split_at(cut.min(values.len()));
         let (left, right) = (of(left), of(right));
         let merged = Distribution::merged([&right, &left].into_iter(), &mut grouper);

@@ -156,11 +156,13 @@ impl Aggregate {
             let requests = rows.len() as u64;
             interval.requests += requests;
             interval.failures += if failed { requests } else { 0 };
-            let times = || columns.response_time_us()[rows.clone()].iter().copied().flatten();
-            interval.longest_us = interval.longest_us.max(times().max());
-            interval.response_time.extend(times(), &mut self.grouper);
-            let sizes = columns.response_bytes()[rows].iter().copied().flatten();
-            interval.response_size.extend(sizes, &mut self.grouper);
+            for times in columns.response_time_us().values(rows.clone()) {
+                interval.longest_us = interval.longest_us.max(times.iter().copied().max());
+                interval.response_time.extend(times, &mut self.grouper);
+            }
+            for sizes in columns.response_bytes().values(rows) {
+                interval.response_size.extend(sizes, &mut self.grouper);
+            }
             self.value_bytes = (self.value_bytes + interval.held_bytes()).saturating_sub(held_before);
             if self.value_bytes > MAX_VALUE_BYTES {
                 return Err(PlanError::TooManyValues { limit: MAX_VALUE_BYTES >> 20 });
@@ -200,7 +202,7 @@ impl Aggregate {
         self.grow(1 + users.by_class.len())?;
         let at = self.interval(users.at_ms);
         let users_of_all = self.users.entry(at).or_default();
-        users_of_all.extend([clamped(users.total)].into_iter(), &mut self.grouper);
+        users_of_all.extend(&[clamped(users.total)], &mut self.grouper);
         let mut by_class: BTreeMap<String, u64> = BTreeMap::new();
         let mut new = 0;
         for (class, count) in users.by_class {
@@ -212,7 +214,7 @@ impl Aggregate {
         }
         for (class, count) in by_class {
             let users_of_class = self.users_by_class.entry(class).or_default().entry(at).or_default();
-            users_of_class.extend([clamped(count)].into_iter(), &mut self.grouper);
+            users_of_class.extend(&[clamped(count)], &mut self.grouper);
         }
         Ok(())
     }
