@@ -120,15 +120,17 @@ class Gateway:
                     cause.reset(token)
         if call.service == "sts" and call.operation == "GetCallerIdentity":
             return _caller_identity(principal)
-        if call.service == "cloudwatch" and call.protocol in ("cbor", "json"):
+        if call.service == "cloudwatch":
             return self._cloudwatch.serve(call, parameters)
         if call.service == "logs" and call.operation == "PutLogEvents":
             return self.logs.put_log_events(call, parameters, principal.account)
         if call.service == "logs" and call.operation in LOG_QUERIES:
             return self._log_queries.serve(call, parameters, principal.account)
         response = self._moto.serve(call)
-        if call.service == "sqs" and (depth := self._moto.queue_depth(call.resource)) is not None:
-            self.vended_metrics.waiting(call.resource.rpartition(":")[2], depth)
+        if call.service == "sqs" and ":" in call.resource:  # not so for ListQueues
+            depth = self._moto.queue_depth(call.resource)
+            if depth is not None:
+                self.vended_metrics.waiting(call.resource.rpartition(":")[2], depth)
         return response
 
     def _bucket_policy(self, call: Call) -> HttpResponse | None:

@@ -21,7 +21,8 @@ from local_aws.errors import AwsError, request_id
 from local_aws.http import HttpResponse
 from local_aws.insights.compiler import Context
 from local_aws.insights.engine import MAX_LIMIT, Event, Result, run
-from local_aws.insights.language import Query, parse
+from local_aws.insights.language import parse
+from local_aws.insights.syntax import Query
 from local_aws.insights.values import QueryError
 from local_aws.moto_backend import MotoBackend
 from local_aws.query_definitions import QueryDefinitions, position, token

@@ -21,6 +21,10 @@ from local_aws.cloudwatch.store import MetricStore
 from local_aws.errors import AwsError, request_id
 from local_aws.http import HttpResponse
 
+# All others are moto's.
+OPERATIONS = frozenset(
+    {"PutMetricData", "GetMetricData", "GetMetricStatistics", "ListMetrics", "DescribeAlarms"}
+)
 _JSON = "application/x-amz-json-1.0"
 
 
@@ -37,6 +41,13 @@ class CloudWatch:
 
     def serve(self, call: Call, parameters: dict[str, Any]) -> HttpResponse:
         """Answer a call with its decoded parameters."""
+        if call.protocol == "query":
+            # An answer of moto would be wrong without a word: it has none of the metrics here.
+            if call.operation in OPERATIONS:
+                raise AwsError(
+                    400, "UnknownOperationException", f"{call.operation}: use CBOR or JSON, as newer SDKs do"
+                )
+            return self._moto(call)
         now = self._clock.now()
         match call.operation:
             case "PutMetricData":

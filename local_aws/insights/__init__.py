@@ -9,6 +9,6 @@ From the outside in; each module imports only from those below it.
 - `engine`: runs a query over log events.
 - `compiler`: expressions become functions of a row.
 - `aggregates`, `functions`: what stats, and what every expression, can call.
-- `language`: a query's text becomes commands.
+- `language`, `syntax`: a query's text becomes commands; what these are.
 - `values`: what fields hold, how they compare, and how they are shown.
 """

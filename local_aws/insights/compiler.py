@@ -8,7 +8,7 @@ from typing import Any
 
 from local_aws.insights.aggregates import AGGREGATES, PERCENTILE, Found, percentile
 from local_aws.insights.functions import FUNCTIONS, OPERATORS, compile_regex
-from local_aws.insights.language import Call, Expression, Field, Literal
+from local_aws.insights.syntax import Call, Expression, Field, Literal
 from local_aws.insights.values import Period, QueryError, Row, Timestamp, number, text, truth
 
 Getter = Callable[[Row], Any]

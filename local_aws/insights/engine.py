@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from local_aws.insights.compiler import Compiler, Context
 from local_aws.insights.functions import compile_regex
-from local_aws.insights.language import Dedup, Field, Fields, Filter, Item, Limit, Parse, Query, Sort, Stats
+from local_aws.insights.syntax import Dedup, Field, Fields, Filter, Item, Limit, Parse, Query, Sort, Stats
 from local_aws.insights.values import QueryError, Row, Timestamp, Value, discover, sort_key, text, truth
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax-Limit.html

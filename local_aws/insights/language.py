@@ -1,13 +1,28 @@
-"""A query's text becomes commands, and their arguments trees of calls, fields and literals."""
+"""The grammar, and how a query's text becomes commands."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 from lark import Token, Tree
 
+from local_aws.insights.syntax import (
+    Call,
+    Command,
+    Dedup,
+    Expression,
+    Field,
+    Fields,
+    Filter,
+    Item,
+    Limit,
+    Literal,
+    Parse,
+    Query,
+    Sort,
+    Stats,
+)
 from local_aws.insights.values import UNITS, Period, QueryError
 from local_aws.parsing import Grammar, ParseError
 
@@ -96,107 +111,6 @@ REGEX: /\/(?:[^\/\\\n]|\\.)+\//
 """
 )
 COMMANDS = ("fields", "display", "filter", "where", "stats", "sort", "limit", "dedup", "parse", "SOURCE")
-
-
-@dataclass(frozen=True)
-class Literal:
-    """A constant: text, number, `Period`, or the `re` text of a regular expression."""
-
-    value: Any
-    source: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class Field:
-    """A field's value."""
-
-    name: str
-    source: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function, in lower case, or an operator. `count(*)` has no arguments."""
-
-    name: str
-    arguments: tuple[Expression, ...]
-    source: str = field(default="", compare=False)
-
-
-Expression = Literal | Field | Call
-
-
-@dataclass(frozen=True)
-class Item:
-    """An expression and the column that it becomes."""
-
-    expression: Expression
-    name: str
-
-
-@dataclass(frozen=True)
-class Fields:
-    """Adds columns; as `display`, these are the only ones."""
-
-    items: tuple[Item, ...]
-    only: bool = False
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Keeps the rows for which a condition holds."""
-
-    condition: Expression
-
-
-@dataclass(frozen=True)
-class Stats:
-    """Makes one row of each group."""
-
-    items: tuple[Item, ...]
-    by: tuple[Item, ...]
-
-
-@dataclass(frozen=True)
-class Sort:
-    """Orders rows by (expression, whether descending)."""
-
-    keys: tuple[tuple[Expression, bool], ...]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Keeps the first rows."""
-
-    count: int
-
-
-@dataclass(frozen=True)
-class Dedup:
-    """Keeps the first row of each combination of values."""
-
-    items: tuple[Item, ...]
-
-
-@dataclass(frozen=True)
-class Parse:
-    """Extracts fields by a regular expression with one group for each name."""
-
-    source: str
-    pattern: str
-    names: tuple[str, ...]
-
-
-Command = Fields | Filter | Stats | Sort | Limit | Dedup | Parse
-
-
-@dataclass(frozen=True)
-class Query:
-    """A query: log groups and prefixes of log groups from SOURCE, and what to do with their events."""
-
-    commands: tuple[Command, ...]
-    groups: tuple[str, ...] = ()
-    prefixes: tuple[str, ...] | None = None
 
 
 def parse(query: str) -> Query:

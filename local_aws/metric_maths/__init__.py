@@ -7,7 +7,8 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math
 From the outside in; each module imports only from those below it.
 
 - `expression`: an expression's text becomes a value.
-- `functions`: SUM, FILL, SORT ... and the operators.
+- `functions`: SUM, FILL, SORT ...
+- `operators`: arithmetic, comparisons and logic.
 - `search`: what SEARCH looks for.
 - `labels`: what a time series is called.
 - `values`: scalars, time series and arrays of them.

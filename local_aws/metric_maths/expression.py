@@ -6,7 +6,8 @@ from typing import Any
 
 from lark import Tree
 
-from local_aws.metric_maths.functions import ELSEWHERE, FUNCTIONS, Scope, operate
+from local_aws.metric_maths.functions import ELSEWHERE, FUNCTIONS, Scope
+from local_aws.metric_maths.operators import operate
 from local_aws.metric_maths.values import Array, MathsError, Series, Text, Value, Word, unsupported
 from local_aws.parsing import Grammar, ParseError
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.parse
+import urllib.request
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -14,7 +17,7 @@ from local_aws import LocalAws
 from local_aws.cloudwatch.limits import check_put
 from local_aws.cloudwatch.store import MetricStore
 
-from .wire import call
+from .wire import CREDENTIAL, call
 
 NOW = datetime(2026, 11, 21, 12, 0, 30, tzinfo=timezone.utc)
 START, END = NOW - timedelta(minutes=10), NOW + timedelta(minutes=10)
@@ -239,3 +242,23 @@ def test_cbor_answers_with_times_and_forwards_the_rest_to_moto(aws: LocalAws) ->
     missing = call(aws, "cbor", "GetDashboard", {"DashboardName": "none"})
     assert (missing.status, missing.code) == (404, "ResourceNotFound")
     assert call(aws, "cbor", "NoSuchThing", {}).status == 404
+
+
+def test_the_older_protocol_is_refused_where_moto_would_know_nothing(aws: LocalAws) -> None:
+    def answer(operation: str) -> tuple[int, str]:
+        form = {"Action": operation, "Version": "2010-08-01"}
+        request = urllib.request.Request(  # noqa: S310
+            aws.endpoint_url,
+            urllib.parse.urlencode(form).encode(),
+            {"Authorization": CREDENTIAL, "Content-Type": "application/x-www-form-urlencoded"},
+        )
+        try:
+            with urllib.request.urlopen(request) as response:  # noqa: S310
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    status, text = answer("ListMetrics")
+    assert status == 400
+    assert "ListMetrics: use CBOR or JSON" in text
+    assert answer("ListDashboards")[0] == 200

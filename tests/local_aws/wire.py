@@ -15,6 +15,7 @@ from local_aws import LocalAws
 from local_aws.access import ROOT_ACCESS_KEY
 
 Protocol = Literal["cbor", "json"]
+CREDENTIAL = f"AWS4-HMAC-SHA256 Credential={ROOT_ACCESS_KEY}/20260101/us-east-1/monitoring/aws4_request"
 SERVICE = "GraniteServiceVersion20100801"
 
 
@@ -38,8 +39,7 @@ def call(
     raw: bytes | None = None,
 ) -> Answer:
     """One call as root, answered with the decoded body."""
-    credential = f"AWS4-HMAC-SHA256 Credential={ROOT_ACCESS_KEY}/20260101/us-east-1/monitoring/aws4_request"
-    headers = {"Authorization": credential}
+    headers = {"Authorization": CREDENTIAL}
     if protocol == "cbor":
         path = f"/service/{SERVICE}/operation/{operation}"
         headers |= {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}
