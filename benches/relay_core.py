@@ -24,7 +24,7 @@ MIN_ROUNDS = 3
 
 @dataclass(frozen=True)
 class Measured:
-    """One batch: seconds and peak memory (MiB) of what was measured; None where it was not."""
+    """One batch: processor time and peak memory (MiB) of what was measured; None where it was not."""
 
     shape: str
     requests: int
