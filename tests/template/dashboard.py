@@ -11,7 +11,7 @@ Body = dict[str, Any]
 Widget = dict[str, Any]
 
 _SCHEMA = re.compile(r"\{(?P<namespace>[^,}]+)(?P<dimensions>(?:,\w+)*)\}")
-_KEYWORDS = {"SOURCE", "filter", "stats", "sort", "limit", "by", "as", "asc", "desc", "and", "like"}
+_KEYWORDS = {"SOURCE", "filter", "fields", "stats", "sort", "limit", "by", "as", "desc", "and", "like"}
 _FUNCTIONS = {"count", "sum", "min", "max", "ispresent"}
 _WORD = re.compile(r"(?<![\w@.])[A-Za-z_]\w*")
 

@@ -14,6 +14,7 @@ import pytest
 from local_aws import LocalAws, Stack
 from local_aws.dashboard.body import Body
 from local_aws.dashboard.clients import Clients
+from local_aws.dashboard.logs import run
 from local_aws.dashboard.snapshot import get_body, take
 from local_aws.functions.invocation import Attempt
 from local_aws.vended_metrics import VendedMetrics
@@ -120,8 +121,7 @@ def shown(aws: LocalAws, clients: Clients, body: Body, **selected: str) -> list[
     return contents
 
 
-@pytest.mark.parametrize("period", [1, 10, 60, 3600])
-@pytest.mark.parametrize("test", VALUES["Test"])
+@pytest.mark.parametrize(("test", "period"), [("checkout", 1), ("checkout@before", 10), ("checkout", 60)])
 def test_every_widget_shows_what_is_published(
     aws: LocalAws, clients: Clients, body: Body, test: str, period: int
 ) -> None:
@@ -175,3 +175,30 @@ def test_rates_are_per_second_whatever_the_period(aws: LocalAws, clients: Client
         for title in ("Requests per second by endpoint", "Failures per second by endpoint"):
             assert [one["values"] for one in series[title]] == [[7 / period]] * len(VALUES["Name"])
         assert [one["values"] for one in series["Failure rate"]] == [[100]]
+
+
+def test_saved_queries_find_what_they_are_named_for(aws: LocalAws, stack: Stack) -> None:
+    logs = aws.client("logs")
+    group = stack.outputs["LogGroupName"]
+    now = aws.clock.now()
+    definitions = logs.describe_query_definitions(queryDefinitionNamePrefix="full/")["queryDefinitions"]
+    found = {}
+    for definition in definitions:
+        assert definition["logGroupNames"] == [group]
+        for pattern, tests in (("/.+/", VALUES["Test"]), ("/^checkout$/", ["checkout"])):
+            query = definition["queryString"].replace("test like /.+/", f"test like {pattern}")
+            answer = run(logs, [group], query, now - timedelta(minutes=10), now)
+            rows = [{cell["field"]: cell["value"] for cell in row} for row in answer["results"]]
+            assert sorted(row["test"] for row in rows) == tests, query
+            found[definition["name"]] = rows[0]
+    assert set(found["full/Errors by status and endpoint"]) > {
+        "status",
+        "method",
+        "name",
+        "error",
+        "failures",
+    }
+    assert set(found["full/Slowest requests"]) > {"response_time_ms", "method", "name"}
+    assert set(found["full/Exceptions"]) > {"message", "traceback", "exceptions"}
+    assert set(found["full/Summary of a run"]) > {"run", "requests", "failures", "highest_p95_ms"}
+    assert len(found) == 4

@@ -224,3 +224,17 @@ def test_queries_read_fields_of_log_events_that_exist(body: Body) -> None:
         assert fields <= events[kind], query
         assert query.startswith("SOURCE '<LogGroup>'\n| ")
     assert kinds == {"request", "exception", "summary"}
+
+
+def test_saved_queries_read_fields_of_log_events_that_exist() -> None:
+    saved = [
+        resource["Properties"]
+        for resource in resolver().resources.values()
+        if resource["Type"] == "AWS::Logs::QueryDefinition"
+    ]
+    for query in saved:
+        kind, fields = log_fields(query["QueryString"])
+        assert fields <= names().log_events[kind], query
+        assert query["Name"].startswith("stack/")
+        assert query["LogGroupNames"] == ["<LogGroup>"]
+    assert len(saved) == 4
