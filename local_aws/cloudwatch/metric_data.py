@@ -47,7 +47,19 @@ _TOO_MANY = {"Code": "MaxMetricsExceeded", "Value": "Maximum number of allowed m
 
 
 def get_metric_data(store: MetricStore, parameters: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """Answer GetMetricData; data points are aligned to multiples of the period."""
+    """Answer GetMetricData; data points are aligned to multiples of the period.
+
+    Whatever is wrong with a request, other than its token, is a ValidationError.
+    """
+    try:
+        return _answer(store, parameters, now)
+    except AwsError as error:
+        if error.code in ("InvalidParameterValue", "MissingParameter"):
+            _refuse(error.message)
+        raise
+
+
+def _answer(store: MetricStore, parameters: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     queries = parameters.get("MetricDataQueries") or []
     if not queries or len(queries) > MAX_QUERIES:
         _refuse(
