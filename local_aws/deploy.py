@@ -258,6 +258,11 @@ def _apply_queue_policy(client: Client, resource: Resource, _: Mapping[str, Reso
         client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": document})
 
 
+def _apply_role(client: Client, resource: Resource, _: Mapping[str, Resource]) -> None:
+    for arn in resource.properties.get("ManagedPolicyArns", []):
+        client("iam").attach_role_policy(RoleName=resource.physical_id, PolicyArn=arn)
+
+
 def _apply_log_group(client: Client, resource: Resource, _: Mapping[str, Resource]) -> None:
     if days := resource.properties.get("RetentionInDays"):
         client("logs").put_retention_policy(logGroupName=resource.physical_id, retentionInDays=int(days))
@@ -286,6 +291,7 @@ def _apply_nothing(*_: object) -> None:
 
 _APPLIERS: dict[str, Callable[[Client, Resource, Mapping[str, Resource]], None]] = {
     "AWS::CloudWatch::Alarm": _apply_alarm,
+    "AWS::IAM::Role": _apply_role,
     "AWS::Lambda::EventInvokeConfig": _apply_nothing,
     "AWS::Logs::LogGroup": _apply_log_group,
     "AWS::Logs::QueryDefinition": _apply_query,

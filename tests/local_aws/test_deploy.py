@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,18 @@ def test_what_nobody_handles_is_refused(
     name = f"refused-{uuid.uuid4().hex}"
     with pytest.raises(TemplateError, match=message):
         aws.deploy(template(tmp_path, resources), name=name)
+
+
+def test_a_role_holds_the_policies_attached_to_it(aws: LocalAws, tmp_path: Path) -> None:
+    allow = {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [allow]}
+    role: dict[str, Any] = deepcopy(ROLE)
+    role["Properties"]["ManagedPolicyArns"] = [{"Ref": "Policy"}]
+    policy = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": document}}
+    stack = aws.deploy(template(tmp_path, {"Role": role, "Policy": policy}), name="attached")
+    attached = aws.client("iam").list_attached_role_policies(RoleName=stack.resources["Role"].physical_id)
+    (found,) = attached["AttachedPolicies"]
+    assert found["PolicyArn"] == stack.resources["Policy"].physical_id
 
 
 def test_lists_are_checked_item_by_item_and_leave_out_what_is_no_value(aws: LocalAws, tmp_path: Path) -> None:
