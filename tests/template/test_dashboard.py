@@ -168,6 +168,13 @@ def test_the_first_period_is_no_shorter_than_the_metrics_resolution(resolution: 
     assert {widget["properties"].get("period", seconds) for widget in body["widgets"]} == {seconds}
 
 
+def test_expressions_have_the_widget_s_period(full_body: Body) -> None:
+    """Without one they would have CloudWatch's default, five minutes, whatever their metrics have."""
+    for widget in full_body["widgets"]:
+        if any(not metric for metric, _ in entries(widget)):
+            assert widget["properties"]["period"] == 60
+
+
 def test_metrics_that_have_only_minutes_keep_their_period(full_body: Body) -> None:
     for widget in full_body["widgets"]:
         for metric, options in entries(widget):

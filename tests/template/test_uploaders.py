@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def test_they_may_do_nothing_else(aws: LocalAws, stack: Stack, roles: dict[str, 
     name = stack.outputs["BucketName"]
     aws.client("s3").put_object(Bucket=name, Key="batches/there", Body=b"x")
     s3 = aws.client("s3", roles[who])
-    refused = [
+    refused: list[Callable[[], object]] = [
         lambda: put(s3, stack, "replays/before/checkout/run/source/000000.ndjson.gz"),
         lambda: put(s3, stack, "ledger/live/checkout/run/source/000000.json"),
         lambda: put(s3, stack, "load-generator/bundle.tar.gz"),
