@@ -14,20 +14,12 @@ pub(super) fn integers(text: &[u8], mut push: impl FnMut(Option<i64>) -> bool) -
     let mut at = 0;
     loop {
         let rest = text.get(at..)?;
-        let (value, length) = match rest.first()? {
-            b'n' if rest.starts_with(b"null") => (None, 4),
-            b'-' => {
-                let (magnitude, length) = digits(&rest[1..])?;
-                if magnitude == 0 {
-                    // A negative zero is a number of JSON, and no integer.
-                    return None;
-                }
-                (Some(-magnitude), length + 1)
-            }
-            _ => {
-                let (magnitude, length) = digits(rest)?;
-                (Some(magnitude), length)
-            }
+        let (value, length) = match rest.first_chunk() {
+            Some(eight) => match up_to_eight_digits(u64::from_le_bytes(*eight)) {
+                (value, length @ 1..8) if eight[0] != b'0' || length == 1 => (Some(value as i64), length),
+                _ => unusual(rest)?,
+            },
+            None => unusual(rest)?,
         };
         if !push(value) {
             return None;
@@ -41,42 +33,25 @@ pub(super) fn integers(text: &[u8], mut push: impl FnMut(Option<i64>) -> bool) -
     }
 }
 
-/// A number from the digits that a text begins with, and how many they are: 1 to 18, the first no zero but for 0 itself.
-#[inline]
-fn digits(text: &[u8]) -> Option<(i64, usize)> {
-    let (mut value, mut length) = (0, 0);
-    loop {
-        let Some(word) = text.get(length..length + 8).and_then(|eight| eight.try_into().ok()) else {
-            return one_by_one(text);
-        };
-        let (part, count) = up_to_eight_digits(u64::from_le_bytes(word));
-        length += count;
-        if length > MAX_DIGITS {
-            return None;
-        }
-        value = value * POWERS[count] + part as i64;
-        if count < 8 {
-            break;
-        }
+/// A null, a negative or a long number, or one at the end of the text; with its length.
+#[cold]
+fn unusual(text: &[u8]) -> Option<(Option<i64>, usize)> {
+    if text.starts_with(b"null") {
+        return Some((None, 4));
     }
-    (length == 1 || length > 1 && text[0] != b'0').then_some((value, length))
-}
-
-/// The same, at the end of a text.
-fn one_by_one(text: &[u8]) -> Option<(i64, usize)> {
-    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if length > MAX_DIGITS {
+    let (negative, digits) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
+    let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    // JSON has no leading zeros; a negative zero it has, but that is no integer.
+    let leading_zero = digits.first() == Some(&b'0') && (length > 1 || negative);
+    if length == 0 || length > MAX_DIGITS || leading_zero {
         return None;
     }
-    let value = text[..length].iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
-    (length == 1 || length > 1 && text[0] != b'0').then_some((value, length))
+    let value = digits[..length].iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
+    Some((Some(if negative { -value } else { value }), length + usize::from(negative)))
 }
 
 /// As many digits fit into 64 bits, whatever they are.
 const MAX_DIGITS: usize = 18;
-
-/// Powers of ten.
-const POWERS: [i64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// The number that the first digits among eight bytes make, and how many digits it has. The first byte is the lowest.
 ///

@@ -11,6 +11,11 @@ const PRECISION_BITS: u32 = 9;
 /// Groups of each sign: 64 bits, less those that are told apart and the leading one, each have 2⁹ groups.
 const PLACES: usize = (64 - PRECISION_BITS as usize + 1) << PRECISION_BITS;
 
+/// A sum as a float. The machine knows how to convert 64 bits, and most sums fit.
+pub(super) fn float(sum: i128) -> f64 {
+    i64::try_from(sum).map_or(sum as f64, |sum| sum as f64)
+}
+
 /// Values of one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Group {
@@ -78,10 +83,12 @@ impl Grouper {
 
     fn add(&mut self, key: i32, count: u64, sum: i128) {
         let place = (key + PLACES as i32) as usize;
+        if self.counts[place] == 0 {
+            self.used[place / 64] |= 1 << (place % 64);
+            self.used_words[place / 4096] |= 1 << (place / 64 % 64);
+        }
         self.counts[place] += count;
         self.sums[place] += sum;
-        self.used[place / 64] |= 1 << (place % 64);
-        self.used_words[place / 4096] |= 1 << (place / 64 % 64);
     }
 
     /// The groups counted, ascending; the table is empty again.

@@ -8,8 +8,8 @@
 
 mod grouper;
 
-use grouper::Group;
 pub use grouper::Grouper;
+use grouper::{Group, float};
 
 /// Up to so many values are held as they are: what most endpoints have in a second. More are grouped.
 const EXACT_MAX: usize = 512;
@@ -93,14 +93,15 @@ impl Distribution {
         self.values.capacity() * size_of::<i64>() + self.groups.capacity() * size_of::<Group>()
     }
 
-    /// The values as few samples, ascending: none of them lies further than `tolerance` (a share of itself) from its
+    /// The values as few samples in place of what stands in `samples`, ascending: none of them lies further than `tolerance` (a share of itself) from its
     /// sample, where a group is not wider than that.
-    pub fn samples(&mut self, tolerance: f64, grouper: &mut Grouper) -> Vec<Sample> {
+    pub fn samples(&mut self, tolerance: f64, grouper: &mut Grouper, samples: &mut Vec<Sample>) {
         self.settle(grouper);
+        samples.clear();
         if self.groups.is_empty() {
-            joined(self.values.iter().map(|value| Span::of_value(*value)), tolerance)
+            join(self.values.iter().map(|value| Span::of_value(*value)), tolerance, samples);
         } else {
-            joined(self.groups.iter().map(Span::of_group), tolerance)
+            join(self.groups.iter().map(Span::of_group), tolerance, samples);
         }
     }
 
@@ -125,7 +126,7 @@ impl Distribution {
             while seen < rank {
                 let Some(group) = groups.next() else { break };
                 seen += group.count;
-                value = group.sum as f64 / group.count as f64;
+                value = float(group.sum) / group.count as f64;
             }
             value
         }))
@@ -151,7 +152,7 @@ impl Span {
 
     fn of_group(group: &Group) -> Self {
         let (low, high) = group.edges();
-        let about = group.sum as f64;
+        let about = float(group.sum);
         Self { low: low as f64, high: high as f64, count: group.count, sum: group.sum, about }
     }
 
@@ -169,14 +170,13 @@ impl Span {
     }
 
     fn sample(&self) -> Sample {
-        Sample { value: self.sum as f64 / self.count as f64, count: self.count }
+        Sample { value: float(self.sum) / self.count as f64, count: self.count }
     }
 }
 
 /// Joins ascending spans, from the first on, as long as they stay within the tolerance.
-fn joined(mut spans: impl Iterator<Item = Span>, tolerance: f64) -> Vec<Sample> {
-    let mut samples = Vec::new();
-    let Some(mut current) = spans.next() else { return samples };
+fn join(mut spans: impl Iterator<Item = Span>, tolerance: f64, samples: &mut Vec<Sample>) {
+    let Some(mut current) = spans.next() else { return };
     for next in spans {
         let both = current.and(&next);
         if both.within(tolerance) {
@@ -187,7 +187,6 @@ fn joined(mut spans: impl Iterator<Item = Span>, tolerance: f64) -> Vec<Sample> 
         }
     }
     samples.push(current.sample());
-    samples
 }
 
 #[cfg(test)]

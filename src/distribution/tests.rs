@@ -13,7 +13,9 @@ fn of(values: &[i64]) -> Distribution {
 }
 
 fn samples(distribution: &Distribution) -> Vec<Sample> {
-    distribution.clone().samples(TOLERANCE, &mut Grouper::default())
+    let mut samples = Vec::new();
+    distribution.clone().samples(TOLERANCE, &mut Grouper::default(), &mut samples);
+    samples
 }
 
 /// Values of every magnitude, edges of groups among them.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::aggregate::{Aggregate, Endpoint, Intervals, merged_by_interval};
+use super::aggregate::{Aggregate, Endpoint, Interval, Intervals, merged_by_interval};
 use super::catalog::{Metric, STATUS, USER_CLASS};
 use super::limits::{MAX_DATA_PER_CALL, MAX_METRIC_CALL_BYTES, MAX_VALUES_PER_DATUM};
 use super::names::dimension_value;
@@ -44,14 +44,25 @@ pub(super) fn data(aggregate: &mut Aggregate, config: &Config, header: &Header) 
         }
     }
     let Aggregate { users, users_by_class, grouper, .. } = aggregate;
+    let mut scratch = Vec::new();
     let all_classes: Dimensions = [test.clone()].into();
     for (at, users) in users {
-        writer.samples(Metric::Users, &all_classes, *at, &data_of(users, TOLERANCE, 1.0, grouper));
+        writer.samples(
+            Metric::Users,
+            &all_classes,
+            *at,
+            &data_of(users, TOLERANCE, 1.0, (grouper, &mut scratch)),
+        );
     }
     for (class, intervals) in users_by_class {
         let dimensions = [test.clone(), (USER_CLASS, dimension_value(class))].into();
         for (at, users) in intervals {
-            writer.samples(Metric::Users, &dimensions, *at, &data_of(users, TOLERANCE, 1.0, grouper));
+            writer.samples(
+                Metric::Users,
+                &dimensions,
+                *at,
+                &data_of(users, TOLERANCE, 1.0, (grouper, &mut scratch)),
+            );
         }
     }
     writer.data
@@ -96,12 +107,21 @@ fn rows(aggregate: &mut Aggregate, (by_method, by_name): (bool, bool)) -> BTreeM
 }
 
 fn rows_of(intervals: &mut Intervals, grouper: &mut Grouper) -> Vec<Row> {
-    let row = |(at, interval): (&i64, &mut super::aggregate::Interval)| Row {
-        at: *at,
-        requests: interval.requests,
-        failures: interval.failures,
-        times: data_of(&mut interval.response_time, TIME_TOLERANCE, MICROSECONDS_PER_MILLISECOND, grouper),
-        sizes: data_of(&mut interval.response_size, TOLERANCE, 1.0, grouper),
+    let mut scratch = Vec::new();
+    let row = |(at, interval): (&i64, &mut Interval)| {
+        let (times, sizes) = (&mut interval.response_time, &mut interval.response_size);
+        Row {
+            at: *at,
+            requests: interval.requests,
+            failures: interval.failures,
+            times: data_of(
+                times,
+                TIME_TOLERANCE,
+                MICROSECONDS_PER_MILLISECOND,
+                (&mut *grouper, &mut scratch),
+            ),
+            sizes: data_of(sizes, TOLERANCE, 1.0, (&mut *grouper, &mut scratch)),
+        }
     };
     intervals.iter_mut().map(row).collect()
 }
@@ -112,11 +132,11 @@ fn data_of(
     distribution: &mut Distribution,
     tolerance: f64,
     divisor: f64,
-    grouper: &mut Grouper,
+    (grouper, scratch): (&mut Grouper, &mut Vec<Sample>),
 ) -> Vec<Samples> {
-    let samples = distribution.samples(tolerance, grouper);
+    distribution.samples(tolerance, grouper, scratch);
     let published = |sample: &Sample| Sample { value: sample.value / divisor, ..*sample };
-    samples.chunks(MAX_VALUES_PER_DATUM).map(|part| part.iter().map(published).collect()).collect()
+    scratch.chunks(MAX_VALUES_PER_DATUM).map(|part| part.iter().map(published).collect()).collect()
 }
 
 fn value(dimension: Dimension, endpoint: &Endpoint, header: &Header) -> String {
