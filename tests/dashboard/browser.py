@@ -39,6 +39,7 @@ FLAGS = (
 MISSING = f"no browser to look at the page with (one of {', '.join(NAMES)}): apt-get install chromium"
 START_SECONDS = 60.0
 ANSWER_SECONDS = 60.0
+UNTIL_SECONDS = 30
 
 
 def find() -> str | None:
@@ -161,7 +162,16 @@ class Page:
 
     def settle(self) -> None:
         """Waits until what was asked of the page is drawn: two frames later."""
-        self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+        frame = "requestAnimationFrame"
+        self.run(f"new Promise((done) => {frame}(() => {frame}(() => done(1))))")
+
+    def until(self, expression: str) -> None:
+        """Waits until a JavaScript expression is true, looking after each frame; raises `TimeoutError`."""
+        limit = time.monotonic() + UNTIL_SECONDS
+        while not self.run(f"Boolean({expression})"):
+            if time.monotonic() > limit:
+                raise TimeoutError(f"expected in {UNTIL_SECONDS} s: {expression}")
+            self.settle()
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression, or of what it promises."""
@@ -179,19 +189,18 @@ class Page:
 
     def picture(self, path: Path, *, top: float = 0, height: float | None = None) -> None:
         """Takes a picture of the page: all of it, or so many CSS pixels of its height."""
-        width, whole = self.run(
-            "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
-        )
-        clip = {"x": 0, "y": top, "width": width, "height": height or whole - top, "scale": 1}
+        root = self.run("(({ scrollWidth: x, scrollHeight: y }) => [x, y])(document.documentElement)")
+        height = root[1] - top if height is None else height
+        clip = {"x": 0, "y": top, "width": root[0], "height": height, "scale": 1}
         answer = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def widgets(self) -> list[dict[str, Any]]:
-        """What each widget of the page shows: `title`, `view`, `state`, `text`, and how many `marks` of data.
+        """What each widget shows: `title`, `view`, `state`, `text`, and how many `marks` of data.
 
-        Marks are what can be seen: lines, areas and dots that have an extent, numbers, bars, slices, rows of a
-        table that are not blank, texts.
+        Marks are what can be seen: lines, areas and dots that have an extent, numbers, bars, slices, rows
+        of a table that are not blank, texts.
         """
         found: list[dict[str, Any]] = self.run(_WIDGETS)
         return found
@@ -210,15 +219,15 @@ _WIDGETS = """
     timeSeries: () => all(".scatterlayer .trace").filter(isDrawn),
     pie: () => all(".pielayer .slice").filter(isSeen),
     gauge: () => all(".indicatorlayer .value-arc path").filter(isSeen),
-    singleValue: () => all(".value b").filter((value) => isSeen(value) && /^-?[0-9]/.test(value.innerText)),
+    singleValue: () => all(".value b").filter((b) => isSeen(b) && /^-?[0-9]/.test(b.innerText)),
     bar: () => all(".bar .track i").filter(isSeen),
     table: () => all("tbody tr").filter(isFilled),
     logTable: () => all("tbody tr").filter(isFilled),
     text: () => all(".text").filter(isFilled),
   }[section.dataset.view];
   return {
-    title: section.querySelector("h2")?.textContent ?? "", view: section.dataset.view, state: section.dataset.state,
-    text: section.innerText.trim(), marks: marks ? marks().length : 0,
+    title: section.querySelector("h2")?.textContent ?? "", view: section.dataset.view,
+    state: section.dataset.state, text: section.innerText.trim(), marks: marks ? marks().length : 0,
   };
 })
 """
