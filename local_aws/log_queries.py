@@ -98,8 +98,6 @@ class LogQueries:
             result = run(query, events, context, None if limit is None else int(limit))
         except QueryError as error:
             raise AwsError(400, "MalformedQueryException", str(error)) from None
-        except RecursionError:
-            raise AwsError(400, "MalformedQueryException", "the query is nested too deeply") from None
         identifier = str(uuid.uuid4())
         with self._lock:
             self._runs[identifier] = _Run(text, names, context.now_ms, result)

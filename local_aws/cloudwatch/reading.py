@@ -22,6 +22,8 @@ HIGH_RESOLUTION_PERIODS = (1, 5, 10, 20, 30)
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricStat.html
 COARSER_WITH_AGE = ((timedelta(days=63), 3600), (timedelta(days=15), 300), (timedelta(hours=3), 60))
 
+LATEST_SECOND = 221_845_392_000
+
 STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{0,10})?|100)")
 
@@ -97,6 +99,8 @@ def seconds_range(parameters: Mapping[str, Any], period: int) -> tuple[int, int]
     start, end = _seconds(parameters["StartTime"]), _seconds(parameters["EndTime"])
     if start >= end:
         invalid("The parameter StartTime must be less than the parameter EndTime.")
+    if start < 0 or end > LATEST_SECOND:
+        invalid("The parameters StartTime and EndTime must lie between the years 1970 and 9000.")
     rounding = min(period, 60)
     return math.floor(start) // rounding * rounding, math.ceil(end)
 

@@ -29,7 +29,10 @@ def _numbers(found: Found) -> list[float]:
 def _of_numbers(reduce: Callable[[list[float]], float]) -> Callable[[Found], Any]:
     def aggregate(found: Found) -> float | None:
         numbers = _numbers(found)
-        return reduce(numbers) if numbers else None
+        try:
+            return reduce(numbers) if numbers else None
+        except OverflowError:
+            return None
 
     return aggregate
 

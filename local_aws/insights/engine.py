@@ -8,8 +8,20 @@ from dataclasses import dataclass
 
 from local_aws.insights.compiler import Compiler, Context
 from local_aws.insights.functions import compile_regex
-from local_aws.insights.syntax import Dedup, Field, Fields, Filter, Item, Limit, Parse, Query, Sort, Stats
-from local_aws.insights.values import QueryError, Row, Timestamp, Value, discover, sort_key, text, truth
+from local_aws.insights.syntax import (
+    Command,
+    Dedup,
+    Field,
+    Fields,
+    Filter,
+    Item,
+    Limit,
+    Parse,
+    Query,
+    Sort,
+    Stats,
+)
+from local_aws.insights.values import QueryError, Row, Timestamp, discover, sort_key, text, truth
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax-Limit.html
 DEFAULT_LIMIT = 10_000
@@ -41,37 +53,23 @@ class Result:
     scanned_bytes: int
 
 
-def check(query: Query, context: Context) -> None:
-    """Raise `QueryError` for what running the query over anything would refuse."""
-    run(query, [], context)
-
-
 def run(query: Query, events: Sequence[Event], context: Context, limit: int | None = None) -> Result:
-    """A query's result over the events in its time range; `limit` counts where the query has none."""
+    """A query's result over the events in its time range; `limit` counts where the query has none.
+
+    Raises `QueryError`.
+    """
     _check_order(query)
     scanned = [event for event in events if context.start_ms <= event.timestamp <= context.end_ms]
     newest_first = sorted(scanned, key=lambda event: event.timestamp, reverse=True)
     table = _Table([_row(at, event) for at, event in enumerate(newest_first)], context)
     for command in query.commands:
-        match command:
-            case Fields():
-                table.fields(command)
-            case Filter():
-                table.filter(command)
-            case Stats():
-                table.stats(command)
-            case Sort():
-                table.sort(command)
-            case Limit(count=count):
-                if count > MAX_LIMIT:
-                    raise QueryError(f"limit: expected at most {MAX_LIMIT:,}, found {count:,}")
-                limit = count
-                del table.rows[count:]
-            case Dedup():
-                table.dedup(command)
-            case Parse():
-                table.parse(command)
-    del table.rows[limit or DEFAULT_LIMIT :]
+        try:
+            table.apply(command)
+        except RecursionError:
+            raise QueryError("the query is nested too deeply") from None
+        if isinstance(command, Limit):
+            limit = command.count
+    table.limit(limit or DEFAULT_LIMIT)
     size = sum(len(event.message.encode()) for event in scanned)
     return Result(table.shown(), table.matched, len(scanned), size)
 
@@ -111,6 +109,26 @@ class _Table:
         self._displayed = False
         self._of_stats: list[str] | None = None  # that are there
         self._matched: int | None = None
+
+    def apply(self, command: Command) -> None:
+        """Let a command change the rows; raises `QueryError`."""
+        match command:
+            case Fields():
+                self.fields(command)
+            case Filter():
+                self.filter(command)
+            case Stats():
+                self.stats(command)
+            case Sort():
+                self.sort(command)
+            case Limit(count=count):
+                if count > MAX_LIMIT:
+                    raise QueryError(f"limit: expected at most {MAX_LIMIT:,}, found {count:,}")
+                self.limit(count)
+            case Dedup():
+                self.dedup(command)
+            case Parse():
+                self.parse(command)
 
     @property
     def matched(self) -> int:
@@ -165,6 +183,10 @@ class _Table:
         """From here on, rows are no longer the log events that matched."""
         if self._matched is None:
             self._matched = len(self.rows)
+
+    def limit(self, count: int) -> None:
+        self._count()
+        del self.rows[count:]
 
     def dedup(self, command: Dedup) -> None:
         self._count()
@@ -221,5 +243,5 @@ class _Table:
 
 
 def _time(row: Row) -> int | None:
-    time: Value = row.get("@timestamp")
+    time = row.get("@timestamp")
     return time if isinstance(time, Timestamp) else None

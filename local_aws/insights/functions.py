@@ -67,8 +67,8 @@ def _timely(operation: Callable[[Timestamp, Period], Timestamp]) -> Callable[...
     def function(time: Any, period: Any) -> Timestamp | None:
         if not isinstance(period, Period):
             raise QueryError(f"expected a period such as 5m, found {text(period)!r}")
-        milliseconds = number(time)
-        return None if milliseconds is None else operation(Timestamp(int(milliseconds)), period)
+        moment = Timestamp.of(time)
+        return None if moment is None else operation(moment, period)
 
     return function
 
@@ -102,11 +102,6 @@ def _case(*arguments: Any) -> Any:
         if truth(condition):
             return value
     return arguments[-1] if len(arguments) % 2 else None
-
-
-def _from_millis(value: Any) -> Timestamp | None:
-    milliseconds = number(value)
-    return None if milliseconds is None else Timestamp(int(milliseconds))
 
 
 def _to_millis(value: Any) -> int | None:
@@ -145,7 +140,7 @@ FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., Any]]] = {
     "datefloor": (2, 2, _timely(lambda time, period: period.floor(time))),
     "endswith": (2, 2, _textual(str.endswith)),
     "floor": (1, 1, _numeric(math.floor)),
-    "frommillis": (1, 1, _from_millis),
+    "frommillis": (1, 1, Timestamp.of),
     "greatest": (1, _MANY, _numeric(lambda *numbers: max(numbers))),
     "if": (3, 3, lambda condition, yes, no: yes if truth(condition) else no),
     "isblank": (1, 1, lambda value: int(not text(value).strip())),

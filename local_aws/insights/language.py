@@ -120,16 +120,19 @@ def parse(query: str) -> Query:
     if not re.sub(r"#[^\n]*", "", query).strip():
         return Query(())
     try:
-        tree = _GRAMMAR.parse(query)
+        return _read(query, _GRAMMAR.parse(query))
     except ParseError as error:
         raise QueryError(_explain(query, error)) from None
+    except RecursionError:
+        raise QueryError("the query is nested too deeply") from None
+
+
+def _read(query: str, tree: Any) -> Query:
     reader = _Reader(query)
     groups: list[str] = []
     prefixes: tuple[str, ...] | None = None
     commands: list[Command] = []
     for node in tree.children:
-        if not isinstance(node, Tree):
-            raise TypeError(f"expected a command, found the token {node}")
         texts = [_unquote(token) for token in _tokens(node, "QUOTED")]
         if node.data in ("source", "source_by_prefix") and commands:
             raise QueryError("SOURCE must come before all other commands")

@@ -6,8 +6,8 @@ A missing field is None. JSON's booleans are 1 and 0.
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -18,8 +18,11 @@ from typing import Any
 MAX_DISCOVERED = 200
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# The year 9000, so that its periods end in times as well.
+_LATEST = 221_845_392_000_000
 # Up to here, every whole number is a float.
 _EXACT = 2.0**53
+_LARGEST = sys.float_info.max
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CHUNK = re.compile(r"\d+|\D+")
 _SECOND_MS = 1000
@@ -36,6 +39,14 @@ class Timestamp(int):
     """A time in milliseconds since the epoch."""
 
     __slots__ = ()
+
+    @classmethod
+    def of(cls, value: Any) -> Timestamp | None:
+        """A number of milliseconds as a time; None if it is none, or far from any time of a log event."""
+        milliseconds = number(value)
+        if milliseconds is None or not 0 <= milliseconds < _LATEST:
+            return None
+        return cls(milliseconds)
 
 
 Value = str | int | float | Timestamp | list[Any] | None
@@ -111,13 +122,10 @@ def _month_begin(month: int) -> Timestamp:
 
 
 def number(value: Any) -> float | None:
-    """A value as a number; None if it is none."""
-    if isinstance(value, int | float):
-        return value
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        result = float(value)
-        return result if math.isfinite(result) else None
-    return None
+    """A value as a number; None if it is none, or too large for one."""
+    if isinstance(value, str):
+        value = float(value) if _NUMBER.fullmatch(value) else None
+    return value if isinstance(value, int | float) and abs(value) <= _LARGEST else None
 
 
 def text(value: Any) -> str:
@@ -148,13 +156,13 @@ def equal(left: Any, right: Any) -> bool:
 
 
 def less(left: Any, right: Any) -> bool:
-    """Whether `left` is the smaller number, or the earlier text; never if one is missing."""
+    """Whether `left` is the smaller number, or the earlier text; never of a number and a text."""
     if left is None or right is None:
         return False
     one, other = number(left), number(right)
     if one is not None and other is not None:
         return one < other
-    return text(left) < text(right)
+    return one is None and other is None and text(left) < text(right)
 
 
 def truth(value: Any) -> bool:
@@ -176,9 +184,9 @@ def sort_key(value: Any) -> tuple[Any, ...]:
     return (1, [_chunk_key(chunk) for chunk in _CHUNK.findall(text(value))])
 
 
-def _chunk_key(chunk: str) -> tuple[str, int, int]:
+def _chunk_key(chunk: str) -> tuple[str, int, str]:
     """Digits sort among other characters as digits do, among themselves by length, then by value."""
-    return ("0", len(chunk), int(chunk)) if chunk[0].isdecimal() else (chunk, 0, 0)
+    return ("0", len(chunk), chunk) if chunk[0].isdecimal() else (chunk, 0, "")
 
 
 def discover(message: str) -> Row:
@@ -186,7 +194,7 @@ def discover(message: str) -> Row:
     if not message.lstrip().startswith("{"):
         return {}
     try:
-        document = json.loads(message)
+        document = json.loads(message, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return {}
     fields: Row = {}
@@ -195,6 +203,10 @@ def discover(message: str) -> Row:
             break
         fields[f"@{name}" if name.startswith("@") else name] = value
     return fields
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, Value]]:

@@ -58,6 +58,8 @@ def evaluate(text: str, scope: Scope) -> Series | Array:
         raise MathsError(str(error)) from None
     except RecursionError:
         raise MathsError("the expression is nested too deeply") from None
+    except OverflowError:
+        raise MathsError("a value is too large") from None
     if not isinstance(value, Series | list):
         raise MathsError(f"expected a time series or an array of them as the result, found {_shown(value)}")
     return value

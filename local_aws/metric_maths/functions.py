@@ -67,6 +67,13 @@ def _scalar(name: str, arguments: Sequence[Value], at: int) -> float:
     return value
 
 
+def _count(name: str, arguments: Sequence[Value], at: int) -> int:
+    value = _scalar(name, arguments, at)
+    if not (value >= 0 and value.is_integer()):
+        raise MathsError(f"{name}: expected a whole number of 0 and more, found {value:g}")
+    return int(value)
+
+
 _Function = Callable[[str, Scope, Sequence[Value]], Value]
 _Reduction = Callable[[Sequence[float]], float]
 
@@ -219,14 +226,12 @@ def _sort(name: str, scope: Scope, arguments: Sequence[Value]) -> Value:
         value = REDUCTIONS[by](list(series.points.values())) if series.points else 0.0
         return (not series.points, sign * value)
 
-    limit = int(_scalar(name, arguments, 3)) if len(arguments) > 3 else None
+    limit = _count(name, arguments, 3) if len(arguments) > 3 else None
     return sorted(array, key=rank)[:limit]
 
 
 def _slice(name: str, scope: Scope, arguments: Sequence[Value]) -> Value:
-    bounds = [int(_scalar(name, arguments, at)) for at in range(1, len(arguments))]
-    if any(bound < 0 for bound in bounds):
-        raise MathsError(f"SLICE: expected bounds of 0 and more, found {bounds}")
+    bounds = [_count(name, arguments, at) for at in range(1, len(arguments))]
     return _array(name, arguments)[bounds[0] : bounds[1] if len(bounds) == 2 else None]
 
 
@@ -259,7 +264,7 @@ def _metrics(name: str, scope: Scope, arguments: Sequence[Value]) -> Value:
 
 def _search(name: str, scope: Scope, arguments: Sequence[Value]) -> Value:
     query, stat = arguments[:2]
-    period = int(_scalar(name, arguments, 2)) if len(arguments) > 2 else None
+    period = _count(name, arguments, 2) if len(arguments) > 2 else None
     if not isinstance(query, Text) or not isinstance(stat, Text):
         raise unsupported(name, arguments)
     return scope.search(query, stat, period)

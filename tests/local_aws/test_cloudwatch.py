@@ -194,11 +194,15 @@ def test_metric_data_comes_in_pages(aws: LocalAws) -> None:
         )
     )
     collected: dict[str, list[float]] = {"a": [], "b": []}
+    statuses = []
     for page in pages:
+        statuses.append([result["StatusCode"] for result in page["MetricDataResults"]])
         assert sum(len(result["Values"]) for result in page["MetricDataResults"]) <= 3
         for result in page["MetricDataResults"]:
             collected[result["Id"]] += result["Values"]
     assert collected == {"a": [4, 3, 2, 1, 0], "b": [4, 3, 2, 1, 0]}
+    partial = "PartialData"
+    assert statuses == [[partial, partial], ["Complete", partial], ["Complete", partial], ["Complete"] * 2]
 
 
 def test_list_metrics_filters_and_pages(aws: LocalAws) -> None:

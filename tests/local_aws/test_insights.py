@@ -82,6 +82,8 @@ SHOP = [
         ("2 ^ 3 = 8 and ms = 10", [0]),
         ("status / 0 > 1", []),
         ("name + 1 > 0", []),
+        ("name > 0 or name < 999 or 'a' >= 5", []),
+        ("name > '/b'", [1, 2]),
         ("ok", [2]),
         ("ok = true", [2]),
         ("ok = 0", [1]),
@@ -150,6 +152,9 @@ def test_filters(condition: str, expected: list[int]) -> None:
         ("dateceil(@timestamp, 1h)", "2026-11-21 12:00:00.000"),
         ("datefloor(@timestamp, 1q)", "2026-10-01 00:00:00.000"),
         ("datefloor(@timestamp, 1year)", "2026-01-01 00:00:00.000"),
+        ("fromMillis(1e300)", None),
+        ("fromMillis('text')", None),
+        ("datefloor(0 - 1, 1month)", None),
         ("now()", str(AT // 1000 + 60)),
         ("queryEndTime() - queryStartTime() - queryTimeRange()", "0"),
         ("0.1 + 0.2", "0.30000000000000004"),
@@ -311,7 +316,8 @@ def test_times_and_counts() -> None:
     assert result.rows == [[("large", "1"), ("n", "2")]]
     many = events(*["x"] * (DEFAULT_LIMIT + 1))
     assert len(run(parse(""), many, EVER).rows) == DEFAULT_LIMIT
-    assert len(run(parse("limit 3"), many, EVER, 5).rows) == 3
+    limited = run(parse("limit 3"), many, EVER, 5)
+    assert (len(limited.rows), limited.matched) == (3, DEFAULT_LIMIT + 1)
     assert len(run(parse("limit 10001"), many, EVER).rows) == DEFAULT_LIMIT + 1
     assert len(run(parse("stats count(*) by @timestamp"), many, EVER, 5).rows) == 5
 
@@ -351,6 +357,7 @@ def test_times_and_counts() -> None:
         ("parse @message '* *' as a", "expected 2 aliases, found 1"),
         ("filter a like /(/", "is not a regular expression"),
         ("filter @message =~ /(a|a)*(a|a)*(a|a)*$/", "took more than"),
+        ("filter " + "not " * 2400 + "n", "nested too deeply"),
         ("x" * 10_001, "at most 10000 characters, found 10001"),
     ],
 )
@@ -373,7 +380,16 @@ def test_discovered_fields_are_bounded() -> None:
         "a.b.1.c": 1,
         "@@x": 2,
     }
-    assert discover("[1]") == discover("{broken") == discover("") == discover('{"a":' * 100_000) == {}
+    assert discover("[1]") == discover("{broken") == discover("") == discover('{"a": NaN}') == {}
+    assert discover('{"a":' * 100_000) == {}
+
+
+def test_numbers_too_large_for_a_float_are_texts() -> None:
+    rows = [{"n": 10**400}, {"n": 1e308}, {"n": 1e308}]
+    assert ask("stats count(*) as c, sum(n) as s, max(n) as m, avg(n) as a", *rows) == [
+        {"c": "3", "m": "1e+308"}
+    ]
+    assert ask("filter n > 1 | stats count(*) as c", *rows, '{"n": Infinity}') == [{"c": "2"}]
 
 
 _records = st.lists(

@@ -15,6 +15,8 @@ from local_aws.cloudwatch.limits import check_put
 from local_aws.cloudwatch.metric_data import get_metric_data
 from local_aws.cloudwatch.store import MetricStore
 
+from .wire import call
+
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
 START, END = NOW - timedelta(minutes=5), NOW
 RANGE: dict[str, Any] = {"StartTime": START, "EndTime": END, "ScanBy": "TimestampAscending"}
@@ -159,6 +161,17 @@ def test_what_is_wrong_is_a_validation_error(shop: Any, queries: list[dict[str, 
     with pytest.raises(ClientError, match=message) as raised:
         ask(shop, *queries)
     assert raised.value.response["Error"]["Code"] == "ValidationError"
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 60), (0, 10**15), (60, 60)])
+def test_times_that_cannot_be_are_refused(aws: LocalAws, start: int, end: int) -> None:
+    parameters = {
+        "MetricDataQueries": [expression("MINUTE(TIME_SERIES(1))")],
+        "StartTime": start,
+        "EndTime": end,
+    }
+    answer = call(aws, "json", "GetMetricData", parameters)
+    assert (answer.status, answer.code) == (400, "ValidationError")
 
 
 def test_a_search_finds_500_metrics_of_the_last_two_weeks(aws: LocalAws) -> None:
