@@ -135,7 +135,7 @@ def assumptions(
     ]
     if isinstance(source, Archived) and source.missing:
         notes.append(
-            f"{source.missing:,} batches of this run are missing in the archive, and in the estimate."
+            f"Missing in the archive, and so in the estimate: {source.missing:,} of the run's batches."
         )
     return notes
 

@@ -116,3 +116,10 @@ def test_one_run_must_be_named(archive: Path, folder: Path) -> None:
 def test_missing_batches_are_known(archive: Path, folder: Path) -> None:
     next(archive.rglob("000003.*")).unlink()
     assert opened(archive, folder).missing == 1
+
+
+def test_batches_that_came_a_little_late_are_put_together_as_many(tmp_path: Path, folder: Path) -> None:
+    replace(RUN, interval_ms=30_200, length_ms=9 * 30_200).write(tmp_path / "late")
+    run = opened(tmp_path / "late", folder)
+    assert run.flush_seconds == 30
+    assert len(files(run.load(90))) == 3 * 3

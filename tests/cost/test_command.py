@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -128,9 +129,8 @@ def test_missing_batches_are_said(
     capsys: pytest.CaptureFixture[str], archive: Path, relay_binary: Path
 ) -> None:
     next(archive.rglob("000001.*")).unlink()
-    assert "1 batches of this run are missing" in " ".join(
-        as_json(capsys, relay_binary, str(archive))["notes"]
-    )
+    found = as_json(capsys, relay_binary, str(archive))
+    assert found["notes"][-1].endswith("in the estimate: 1 of the run's batches.")
 
 
 @pytest.mark.parametrize(
@@ -189,3 +189,20 @@ def test_files_of_one_preview_are_bounded(relay_binary: Path, tmp_path: Path) ->
     assert plan([], {}).batches == 0
     with pytest.raises(Exception, match=r"expected at most 50,000 batches an hour, found 50,001"):
         plan([tmp_path / "x"] * (MAX_FILES + 1), {})
+
+
+def test_readme_tells_what_the_command_says(capsys: pytest.CaptureFixture[str], relay_binary: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    section = readme.partition("## What it costs")[2].partition("\n## ")[0]
+    [numbers, total] = re.findall(r"make cost (REQUESTS=.*?) +#.*\$([\d.]+)", section)[0]
+    options = [
+        part for name, value in re.findall(r"(\w+)=(\S+)", numbers) for part in (f"--{name.lower()}", value)
+    ]
+    found = as_json(capsys, relay_binary, *options)
+    assert found["dollars"] == pytest.approx(float(total), rel=0.1)
+    monthly = sum(item["dollars"] for item in found["monthly"])
+    assert monthly == pytest.approx(
+        float(re.findall(r"\| each month \|.*\| \$([\d.]+) \|", section)[0]), rel=0.1
+    )
+    lines = re.findall(r"^\| (?!each month)[^|]+\| [^|]+\| \$([\d.]+) \|$", section, re.MULTILINE)
+    assert sum(map(float, lines)) == pytest.approx(found["dollars"], rel=0.1)
