@@ -277,7 +277,7 @@ class Dashboard:
         self._clients = Clients(lambda service, region: aws.client(service, region_name=region))
         self._body = snapshot.get_body(self._clients, self._name)
         self._start = start
-        self._selected = {"test": TEST, "period": "1" if options.run_time <= FINE_RUN_SECONDS else "10"}
+        self._selected = {"period": "1" if options.run_time <= FINE_RUN_SECONDS else "10"}
         self._live: Live | None = None
 
     def write(self) -> list[str]:

@@ -226,7 +226,7 @@ _WIDGETS = """
     text: () => all(".text").filter(isFilled),
   }[section.dataset.view];
   return {
-    title: section.querySelector("h2")?.textContent ?? "", view: section.dataset.view,
+    title: section.querySelector(":scope > h2")?.textContent ?? "", view: section.dataset.view,
     state: section.dataset.state, text: section.innerText.trim(), marks: marks ? marks().length : 0,
   };
 })

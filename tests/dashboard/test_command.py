@@ -52,7 +52,7 @@ BODY = {
             "type": "log",
             "properties": {
                 "title": "Messages",
-                "query": "SOURCE '/shop' | filter test = 'TEST' | stats count(*) as n by message | sort n desc",
+                "query": "SOURCE '/shop' | filter test = 'TEST' | stats count(*) as n by message",
             },
         },
     ],
