@@ -103,7 +103,7 @@ POWER: "^"
 PERIOD.2: /\d+[A-Za-z]+\b/
 NUMBER: /(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?(?![\w])/
 BOOLEAN.3: /(true|false)(?![\w.(])/i
-FUNCTION.2: /[A-Za-z]\w*(?=\s*\()/
+FUNCTION.2: /(?!(?:in|like|and|or|by|as)\b)[A-Za-z]\w*(?=\s*\()/i
 FIELD: /@{0,2}([A-Za-z_]\w*|`[^`]+`)(\.(\w+|`[^`]+`))*/
 QUOTED: /'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"/
 REGEX: /\/(?:[^\/\\\n]|\\.)+\//

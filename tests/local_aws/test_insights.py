@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import statistics
@@ -9,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_aws.insights.aggregates import percentile
+from local_aws.insights.aggregates import AGGREGATES, percentile
 from local_aws.insights.compiler import Context
 from local_aws.insights.engine import DEFAULT_LIMIT, Event, run
+from local_aws.insights.functions import FUNCTIONS
 from local_aws.insights.language import parse
 from local_aws.insights.values import MAX_DISCOVERED, Period, QueryError, Timestamp, discover, sort_key, text
 
@@ -338,6 +340,7 @@ def test_times_and_counts() -> None:
         ("stats pct(a, 101)", "expected a percentage of 0 to 100"),
         ("stats pct(a)", "expected 2 arguments, found 1"),
         ("fields strlen()", "expected 1 arguments, found 0"),
+        ("fields in (a)", "unexpected text at"),
         ("fields bin(5)", "expected a period such as 5m, found 5"),
         ("fields bin(5x)", "expected a period such as 30s, 5m or 1h, found 5x"),
         ("fields datefloor(@timestamp, 5)", "expected a period"),
@@ -477,3 +480,29 @@ def test_percentiles_are_the_nearest_rank(values: Sequence[int], percent: float)
 @given(st.lists(st.none() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)))
 def test_everything_can_be_sorted(values: list[Any]) -> None:
     assert len(sorted(values, key=sort_key)) == len(values)
+
+
+WORDS = """
+    fields filter stats sort limit dedup parse display | a b missing d.0 huge @timestamp as by 1 0 1e300
+    - + * / % ^ = != < >= , and or not like in [ ] 'x*' /x(.)/ 5m 1mo 9999w desc count(*) pct(a,50) bin(1m)
+    true `q-r`
+"""
+_calls = st.sampled_from([*FUNCTIONS, *AGGREGATES, "now"]).map(lambda name: f"{name}(")
+_words = st.sampled_from(WORDS.split()) | _calls
+_starts = st.sampled_from(
+    ["", "fields a |", "stats count(*) as n by a |", "stats", "fields", "filter", "sort"]
+)
+
+
+@given(_starts, st.lists(_words, max_size=8))
+@settings(max_examples=300)
+def test_whatever_is_asked_is_answered_or_refused(start: str, words: list[str]) -> None:
+    query = " ".join([start, *words])
+    query += ")" * (query.count("(") - query.count(")"))
+    with contextlib.suppress(QueryError):
+        ask(
+            query,
+            {"a": 1, "b": "x2", "d": [1, {"e": None}], "huge": 10**400},
+            "text",
+            {"a": -1e308, "b": "9" * 5000},
+        )

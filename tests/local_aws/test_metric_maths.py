@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local_aws.metric_maths import labels
 from local_aws.metric_maths.expression import evaluate
-from local_aws.metric_maths.functions import Scope
+from local_aws.metric_maths.functions import FUNCTIONS, Scope
 from local_aws.metric_maths.search import compile_search
 from local_aws.metric_maths.values import Array, MathsError, Metric, Series, Value
 
@@ -400,3 +401,18 @@ def test_labels_with_placeholders() -> None:
     for wrong in ("${LABEL} ${LABEL}", "${SUM}" * 7, "${MEDIAN}", "${PROP('Colour')}"):
         with pytest.raises(MathsError, match="label"):
             render(wrong)
+
+
+WORDS = "a b [ ] , , + - * / ^ == < AND OR 1 0 1e308 1e999 'x' REPEAT LINEAR DESC ASC SUM AVG ( )"
+_words = st.sampled_from(WORDS.split()) | st.sampled_from([*FUNCTIONS]).map(lambda name: f"{name}(")
+
+
+@given(st.lists(_words, min_size=1, max_size=9))
+@settings(max_examples=300)
+def test_whatever_is_asked_is_answered_or_refused(words: list[str]) -> None:
+    text = " ".join(words)
+    text += ")" * (text.count("(") - text.count(")"))
+    with contextlib.suppress(MathsError):
+        result = run(text, {"a": [1, 10**308], "b": []})
+        for one in [result] if isinstance(result, Series) else result:
+            assert all(map(math.isfinite, one.points.values()))
