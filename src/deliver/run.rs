@@ -43,7 +43,7 @@ pub async fn deliver(
         random,
         saved: tokio::sync::Mutex::new(0),
         stopped: Notify::new(),
-        state: Mutex::new(State { progress, ..State::default() }),
+        state: Mutex::new(State { progress, waiting: todo.len(), ..State::default() }),
     };
     if Instant::now() >= checkpoint.renew_at() {
         // It took long to come here: planning a large batch, or a slow answer.
@@ -75,6 +75,8 @@ struct Delivery<'a, M, L, C> {
 #[derive(Default)]
 struct State {
     progress: Progress,
+    /// Calls of which no attempt was begun yet.
+    waiting: usize,
     /// How often the progress has changed.
     changes: u64,
     /// Calls of which an attempt was begun and has not ended.
@@ -91,8 +93,9 @@ struct State {
 impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
     /// Makes one call, as often as it takes, and records how it ended.
     async fn call(&self, number: usize) {
+        self.state().waiting -= 1;
         let end = self.attempts(number).await;
-        let all_done = {
+        let gives_its_place = {
             let mut state = self.state();
             match end {
                 None => return,
@@ -106,10 +109,11 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
                 }
             }
             state.changes += 1;
-            state.progress.done.len() == self.plan.len()
+            state.waiting > 0
         };
-        // When the whole plan is delivered, that is recorded in any case, by whoever asked for the delivery.
-        if !all_done {
+        // Without a next call, no more are in doubt than there are places: most plans need no record on the way. How
+        // the delivery ended is recorded in any case, by whoever asked for it.
+        if gives_its_place {
             self.record().await;
         }
     }
@@ -141,6 +145,7 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
                 self.state().out_of_time = true;
                 return None;
             };
+            let mut new_doubt = false;
             {
                 let mut state = self.state();
                 state.under_way.remove(&number);
@@ -149,8 +154,9 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
                     Err(error) => {
                         match error.failure {
                             Failure::Throttled => state.report.throttled += 1,
-                            Failure::Unknown => {
-                                state.progress.uncertain.insert(number);
+                            Failure::Unknown if state.progress.uncertain.insert(number) => {
+                                state.changes += 1;
+                                new_doubt = true;
                             }
                             _ => {}
                         }
@@ -160,6 +166,10 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
                         state.last_failure = Some(error);
                     }
                 }
+            }
+            if new_doubt {
+                // Before it is repeated: should the process end then, the next attempt knows that it may have been.
+                self.record().await;
             }
             // Full jitter: many relays that were throttled together do not come back together.
             let wait = delay.mul_f64((self.random)().clamp(0.0, 1.0));

@@ -152,6 +152,33 @@ async fn every_call_is_made_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_has_a_place_at_once_needs_no_record_on_the_way() {
+    for (calls, recorded) in [(MAX_PARALLEL, false), (MAX_PARALLEL + 1, true)] {
+        let record = Record::new();
+        let services = Services { latency: Duration::from_millis(20), ..Services::default() };
+        let outcome = run(&plan(calls, 0), Progress::default(), &services, &record, 300).await;
+        assert_eq!(outcome.result, Ok(()));
+        assert_eq!(!record.saves.lock().unwrap().is_empty(), recorded, "{calls} calls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_is_recorded_before_the_call_is_repeated() {
+    let services = Services {
+        latency: Duration::from_millis(20),
+        ..Services::scripted(&[&[], &[Err(Failure::Unknown), Err(Failure::Unknown)]])
+    };
+    let record = Record::new();
+    let outcome = run(&plan(2, 0), Progress::default(), &services, &record, 300).await;
+    assert_eq!(outcome.result, Ok(()));
+    let saves = record.saves.lock().unwrap();
+    assert_eq!(saves.len(), 1, "once: it stays in doubt");
+    assert_eq!(saves[0].uncertain, set([1]));
+    // Had the process ended now, the call may have been made twice already, and would be again.
+    assert_eq!(saves[0].after_a_crash(2).repeated, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_that_are_done_are_not_made_again() {
     let services = Services::default();
     let progress = Progress { done: set([0, 2]), uncertain: set([1]), ..Progress::default() };
