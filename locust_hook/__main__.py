@@ -8,6 +8,7 @@ USAGE = """\
 usage: python -m locust_hook <command> [options]
 
   run <any locust options>   run Locust with the hook attached, without a change to the locustfile
+  sidecar --url URL --to URL read Locust through its web interface instead, from outside (sidecar --help)
   redrive --queue URL | --keys KEY ...
                              have batches that could not be published delivered again (redrive --help)
   runs SOURCE                list the archived tests and runs (runs --help)
@@ -17,14 +18,19 @@ usage: python -m locust_hook <command> [options]
 
 
 def run(arguments: list[str]) -> None:
-    """Runs Locust's own command line with the hook attached."""
-    import locust.main
+    """Runs Locust's own command line with the hook attached; it ends as Locust ends."""
+    try:
+        import locust.main
+    except ModuleNotFoundError as error:
+        if error.name != "locust":
+            raise
+        sys.exit(f"expected Locust beside {sys.executable}, found none: pip install 'locust>=2.32'")
 
     from .recording.attach import attach
 
     attach()
     sys.argv = ["locust", *arguments]
-    locust.main.main()  # type: ignore[no-untyped-call]
+    sys.exit(locust.main.main())  # type: ignore[no-untyped-call]
 
 
 def main(arguments: list[str]) -> None:
@@ -32,6 +38,10 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["run", *rest]:
             run(rest)
+        case ["sidecar", *rest]:
+            from .sidecar.command import main as sidecar
+
+            sys.exit(sidecar(rest))
         case ["redrive", *rest]:
             from .commands.redrive import main as redrive
 

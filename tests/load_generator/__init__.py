@@ -1,0 +1,1 @@
+"""Tests of the load generator's stack, and of what its machines run."""
