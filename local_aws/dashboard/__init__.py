@@ -14,8 +14,8 @@ From the outside in; each module imports only from those below it.
 - `page`: a snapshot as a self-contained page: `page.html` and `page.css`; `draw.js`, `charts.js`,
   `widgets.js` and `frame.js`, each using those before it.
 - `snapshot`: what all widgets show, for each selection of the dashboard's variables.
-- `metrics`, `logs`, `text`: what one widget shows.
 - `variables`: the values that can be selected, and what a selection changes.
+- `metrics`, `logs`, `text`: what one widget shows.
 - `body`: the dashboard's source, checked.
 - `clients`: who asks AWS, in which region.
 """

@@ -1,6 +1,6 @@
 // Charts: lines, pies and gauges, their legends, and looking closer at them.
 
-const DOTS_UP_TO = { series: 6, points: 80 }; // more would hide the lines
+const DOTS_UP_TO = { series: 6, points: 40 }; // more would hide the lines
 const TIP_ROWS = 40;
 const TICK_PX = 68;
 const hidden = new Set(); // "widget number, label" of series switched off

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from local_aws.dashboard.body import BodyError, Widget
@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 VIEWS = ("timeSeries", "singleValue", "bar", "pie", "gauge", "table")
 PERIODS = (1, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400)
-"""Periods, in seconds, that are chosen from; those below a minute only work for the last three hours.
+"""Periods, in seconds, that are chosen from.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricStat.html"""
+KEPT = (
+    (timedelta(hours=3), 60),
+    (timedelta(days=15), 300),
+    (timedelta(days=63), 3600),
+)
+"""Up to which age CloudWatch keeps points, and the period of those kept longer; of the same source."""
 MAX_POINTS = 1440
 """Points of a series; longer times are drawn with a longer period."""
 MAX_SERIES = 100
@@ -45,10 +51,12 @@ def show(widget: Widget, client: CloudWatchClient, start: datetime, end: datetim
     if view not in VIEWS:
         raise BodyError(f"view: expected one of {', '.join(VIEWS)}, found {view!r}")
     whole = bool(properties.get("setPeriodToTimeRange")) and view != "timeSeries"
-    period, notes = choose_period(properties.get("period"), start, end)
+    finest = finest_period(start, end, datetime.now(timezone.utc))
     if whole:
-        start, end, period = covering(start, end)
-    queries = make_queries(properties, period, override=whole)
+        start, end, finest = covering(start, end)
+    queries, notes = make_queries(properties, finest)
+    if whole:
+        notes = []
     series, messages = ask(client, queries, styles(properties), start, end) if queries else ([], [])
     if len(series) > MAX_SERIES:
         notes.append(f"The first {MAX_SERIES} of {len(series)} series")
@@ -65,15 +73,11 @@ def show(widget: Widget, client: CloudWatchClient, start: datetime, end: datetim
     }
 
 
-def choose_period(wanted: Any, start: datetime, end: datetime) -> tuple[int, list[str]]:
-    """The wanted period, or the shortest that needs at most `MAX_POINTS`; and a note when they differ."""
-    if wanted is not None and (not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1):
-        raise BodyError(f"period: expected a number of seconds, found {wanted!r}")
+def finest_period(start: datetime, end: datetime, now: datetime) -> int:
+    """The shortest period, in seconds, that CloudWatch still has and that needs at most `MAX_POINTS`."""
     least = (end - start).total_seconds() / MAX_POINTS
-    if wanted is not None and wanted >= least:
-        return wanted, []
-    period = next((period for period in PERIODS if period >= least), PERIODS[-1])
-    return period, [f"Period of {period:,} s for this long a time"] if wanted is not None else []
+    kept = max((period for age, period in KEPT if now - start > age), default=1)
+    return next((period for period in PERIODS if period >= max(least, kept)), PERIODS[-1])
 
 
 def covering(start: datetime, end: datetime) -> tuple[datetime, datetime, int]:
@@ -89,8 +93,12 @@ def covering(start: datetime, end: datetime) -> tuple[datetime, datetime, int]:
     return moment(begin), moment(begin + period), period
 
 
-def make_queries(properties: Mapping[str, Any], period: int, *, override: bool) -> list[dict[str, Any]]:
-    """The widget's rows as GetMetricData takes them; `override` makes the period that of all rows."""
+def make_queries(properties: Mapping[str, Any], finest: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """The widget's rows as GetMetricData takes them, and a note when their periods had to be made longer.
+
+    `finest` is the shortest period that can be, and that of rows which say none.
+    """
+    notes = []
     rows = [_Row.of(row, properties) for row in properties.get("metrics") or []]
     taken = {row.options["id"] for row in rows if "id" in row.options}
     queries = []
@@ -100,13 +108,18 @@ def make_queries(properties: Mapping[str, Any], period: int, *, override: bool) 
         if identifier is None:
             identifier = next(name for name in _names(number) if name not in taken)
             taken.add(identifier)
-        own_period = period if override else options.get("period", period)
+        wanted = options.get("period", properties.get("period", finest))
+        if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
+            raise BodyError(f"period: expected a number of seconds, found {wanted!r}")
+        period = max(wanted, finest)
+        if period > wanted:
+            notes = [f"Each point stands for {finest:,} s"]
         query: dict[str, Any] = {"Id": identifier, "ReturnData": options.get("visible") is not False}
         label = options.get("label", row.label(rows))
         if label is not None:
             query["Label"] = label
         if "expression" in options:
-            query |= {"Expression": options["expression"], "Period": own_period}
+            query |= {"Expression": options["expression"], "Period": period}
         else:
             namespace, name, *pairs = row.names
             query["MetricStat"] = {
@@ -119,10 +132,10 @@ def make_queries(properties: Mapping[str, Any], period: int, *, override: bool) 
                     ],
                 },
                 "Stat": row.statistic,
-                "Period": own_period,
+                "Period": period,
             }
         queries.append(query)
-    return queries
+    return queries, notes
 
 
 def styles(properties: Mapping[str, Any]) -> list[tuple[str | None, str]]:

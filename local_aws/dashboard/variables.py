@@ -9,10 +9,11 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from local_aws.dashboard.body import Body, BodyError, Choice, Variable, Widget
+from local_aws.dashboard.metrics import finest_period
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -22,8 +23,6 @@ FIRST = "__FIRST"
 MAX_CHOICES = 100
 """Values of a variable that the page offers: as many as a search finds.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html"""
-LOOKUP_PERIOD = 60
-"""Period, in seconds, of the search for values, whose data points nobody looks at."""
 
 Selection = Mapping[str, str]
 """The value of each variable by its id; "" where none is chosen."""
@@ -54,9 +53,10 @@ def _search(
     """The dimension's values, sorted, those without data between `start` and `end` left out."""
     if variable.search is None:
         return ()
+    period = max(60, finest_period(start, end, datetime.now(timezone.utc)))
     query = {
         "Id": "search",
-        "Expression": f"SEARCH('{variable.search}', 'SampleCount', {LOOKUP_PERIOD})",
+        "Expression": f"SEARCH('{variable.search}', 'SampleCount', {period})",
         "Label": f"${{PROP('Dim.{variable.populate_from}')}}",
     }
     pages = client.get_paginator("get_metric_data").paginate(

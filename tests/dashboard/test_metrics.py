@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_aws.dashboard.body import BodyError, Widget, expand
-from local_aws.dashboard.metrics import MAX_SERIES, choose_period, covering, make_queries, show
+from local_aws.dashboard.metrics import MAX_SERIES, covering, finest_period, make_queries, show
 
 START = datetime(2026, 11, 21, 10, 0, 30, tzinfo=timezone.utc)
 END = START + timedelta(minutes=1)
@@ -44,7 +44,7 @@ def shown(cloudwatch: CloudWatch, **properties: Any) -> dict[str, Any]:
 
 def queries(**properties: Any) -> list[dict[str, Any]]:
     properties["metrics"] = expand(properties["metrics"], "metrics")
-    return make_queries(properties, 60, override=False)
+    return make_queries(properties, 1)[0]
 
 
 def test_a_metric_is_asked_with_its_statistic_and_period() -> None:
@@ -63,7 +63,7 @@ def test_an_expression_keeps_its_label_even_if_that_is_empty() -> None:
         "ReturnData": True,
         "Label": "",
         "Expression": "SEARCH('x', 'Sum')",
-        "Period": 60,
+        "Period": 1,
     }
     assert "Label" not in asked[1]
 
@@ -114,7 +114,8 @@ def test_too_many_series_are_cut_and_said() -> None:
 
 def test_a_value_of_the_whole_time_has_one_period_that_covers_it() -> None:
     cloudwatch = CloudWatch({"MetricDataResults": [result("m1", "x", 1)]})
-    shown(cloudwatch, metrics=[["A", "b", {"period": 5}]], view="singleValue", setPeriodToTimeRange=True)
+    rows = [["A", "b", {"period": 5}]]
+    assert shown(cloudwatch, metrics=rows, view="singleValue", setPeriodToTimeRange=True)["notes"] == []
     assert cloudwatch.asked["StartTime"] <= START
     assert cloudwatch.asked["EndTime"] >= END
     period = cloudwatch.asked["MetricDataQueries"][0]["MetricStat"]["Period"]
@@ -135,21 +136,32 @@ def test_a_covering_period_begins_at_a_multiple_of_itself(start: datetime, secon
 
 
 @pytest.mark.parametrize(
-    ("wanted", "minutes", "period", "noted"),
+    ("minutes", "days_ago", "period"),
     [
-        (1, 10, 1, False),
-        (None, 10, 1, False),
-        (1, 180, 10, True),
-        (300, 180, 300, False),
-        (None, 60 * 24 * 14, 900, False),
+        (10, 0, 1),
+        (60, 0, 5),
+        (180, 0, 10),
+        (10, 1, 60),
+        (10, 20, 300),
+        (10, 70, 3600),
+        (60 * 24 * 14, 0, 900),
     ],
 )
-def test_a_period_never_makes_more_points_than_can_be_drawn(
-    wanted: int | None, minutes: int, period: int, noted: bool
+def test_the_finest_period_is_one_that_cloudwatch_has_and_that_can_be_drawn(
+    minutes: int, days_ago: int, period: int
 ) -> None:
-    chosen, notes = choose_period(wanted, START, START + timedelta(minutes=minutes))
-    assert chosen == period
-    assert bool(notes) is noted
+    end = START + timedelta(minutes=minutes)
+    assert finest_period(START, end, end + timedelta(days=days_ago)) == period
+
+
+def test_periods_are_made_longer_where_they_must_and_that_is_said() -> None:
+    rows = [["A", "b", {"period": 1}], ["A", "c", {"period": 300}], ["A", "d", {}], [{"expression": "x"}]]
+    made, notes = make_queries({"metrics": rows, "period": 30}, 60)
+    assert [query.get("Period") or query["MetricStat"]["Period"] for query in made] == [60, 300, 60, 60]
+    assert notes == ["Each point stands for 60 s"]
+    made, notes = make_queries({"metrics": rows[2:]}, 60)
+    assert [query.get("Period") or query["MetricStat"]["Period"] for query in made] == [60, 60]
+    assert notes == []
 
 
 def test_annotations_are_read_as_lines_and_bands() -> None:
