@@ -22,9 +22,8 @@ from local_aws.errors import AwsError, request_id
 from local_aws.http import HttpResponse
 
 # All others are moto's.
-OPERATIONS = frozenset(
-    {"PutMetricData", "GetMetricData", "GetMetricStatistics", "ListMetrics", "DescribeAlarms"}
-)
+_METRICS = {"PutMetricData", "GetMetricData", "GetMetricStatistics", "ListMetrics"}
+OPERATIONS = frozenset(_METRICS | {"DescribeAlarms", "DescribeAlarmsForMetric"})
 _JSON = "application/x-amz-json-1.0"
 
 
@@ -59,7 +58,7 @@ class CloudWatch:
                 result = get_metric_statistics(self._store, parameters, now)
             case "ListMetrics":
                 result = list_metrics(self._store, parameters, now)
-            case "DescribeAlarms":
+            case "DescribeAlarms" | "DescribeAlarmsForMetric":
                 result = self._describe_alarms(call, parameters)
             case _:
                 result = self._ask_moto(call, parameters)

@@ -87,6 +87,10 @@ def test_an_alarm_follows_its_metric(aws: LocalAws) -> None:
     names = [a["AlarmName"] for a in cloudwatch.describe_alarms(StateValue="OK")["MetricAlarms"]]
     assert {"plain", "kept"} <= set(names)
     assert cloudwatch.describe_alarms(StateValue="ALARM", AlarmNames=["plain"])["MetricAlarms"] == []
+    of_metric = cloudwatch.describe_alarms_for_metric(Namespace="Alarms", MetricName="M")["MetricAlarms"]
+    assert {"plain": "OK", "kept": "OK"}.items() <= {
+        a["AlarmName"]: a["StateValue"] for a in of_metric
+    }.items()
     answer = call(aws, "json", "DescribeAlarms", {"AlarmNames": ["plain"]})
     assert answer.body["MetricAlarms"][0]["StateValue"] == "OK"
     assert "5" in answer.body["MetricAlarms"][0]["StateReason"]

@@ -222,6 +222,14 @@ def test_the_projects_template_deploys(aws: LocalAws) -> None:
     stack = aws.deploy(Path(__file__).parents[2] / "template.yaml")
     assert stack.outputs["RelayTo"] == f"s3://{stack.outputs['BucketName']}"
     assert stack.functions["RelayFunction"].on_failure_arn
+    logs = aws.client("logs")
+    saved = logs.describe_query_definitions(queryDefinitionNamePrefix="relay/")["queryDefinitions"]
+    expected = [r for r in stack.resources.values() if r.type == "AWS::Logs::QueryDefinition"]
+    assert {one["name"] for one in saved} == {r.properties["Name"] for r in expected}
+    for one in saved:
+        asked = {"queryString": one["queryString"], "logGroupNames": one["logGroupNames"]}
+        started = logs.start_query(startTime=0, endTime=1, **asked)
+        assert logs.get_query_results(queryId=started["queryId"])["results"] == []
 
 
 def test_notifications_reach_queues_too(aws: LocalAws) -> None:
