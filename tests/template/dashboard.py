@@ -55,9 +55,13 @@ def searched(expression: str) -> Iterator[Reference]:
 def log_fields(query: str) -> tuple[str, set[str]]:
     """The type of log events that a query of Logs Insights filters by, and the fields that it reads."""
     (kind,) = re.findall(r"filter type = '(\w+)'", query)
-    bare = re.sub(r"'[^']*'|/[^/]*/", "", query)
-    aliases = set(re.findall(r"\bas (\w+)", bare))
-    return kind, set(_WORD.findall(bare)) - _KEYWORDS - _FUNCTIONS - aliases
+    fields: set[str] = set()
+    known = _KEYWORDS | _FUNCTIONS
+    for command in re.sub(r"'[^']*'|/[^/]*/", "", query).split("|"):
+        # What a command names with `as` is there for the commands after it.
+        fields |= set(_WORD.findall(re.sub(r"\bas \w+", "", command))) - known
+        known |= set(re.findall(r"\bas (\w+)", command))
+    return kind, fields
 
 
 def overlapping(widgets: list[Widget]) -> list[tuple[Widget, Widget]]:
