@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,12 @@ class Resolver:
         return re.sub(r"\$\{(!?)([^}]+)\}", value, text)
 
 
+@cache
+def _template() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+    return parsed
+
+
 def resolver(**parameters: str) -> Resolver:
     """For the template, with parameters given."""
-    return Resolver(yaml_parse(TEMPLATE.read_text()), **parameters)
+    return Resolver(_template(), **parameters)
