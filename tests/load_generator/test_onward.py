@@ -28,15 +28,11 @@ def properties(template: dict[str, Any], logical_id: str) -> dict[str, Any]:
 
 
 def test_it_is_valid() -> None:
-    command = [
-        Path(sys.executable).parent / "cfn-lint",
-        "--regions",
-        "us-east-1",
-        "eu-central-1",
-        "--",
-        TEMPLATE,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    program = Path(sys.executable).parent / "cfn-lint"
+    done = subprocess.run(
+        [program, "--regions", "us-east-1", "eu-central-1", "--", TEMPLATE],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 
