@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -121,7 +123,8 @@ class Recorder:
         self._flush_now.set()
 
     def _loop(self) -> None:
-        due = self.clock() + self.settings.flush_seconds
+        # The first interval is shorter, by chance: workers that start together do not upload together.
+        due = self._due(random.random())  # noqa: S311  # not secret
         while not self._stopping:
             wait = min(TICK_SECONDS, max(0.0, due - self.clock()))
             asked = self._flush_now.wait(wait)
@@ -133,10 +136,19 @@ class Recorder:
                 if self._count_users is not None:
                     self._count_users(self.now_ms())
                 if asked or now >= due or self.columns.size >= FLUSH_BYTES:
-                    due = now + self.settings.flush_seconds
+                    due = self._due()
                     self.flush(PAUSE_SECONDS)
             except Exception as error:  # noqa: BLE001  # whatever it is, the next interval counts
                 self._say_error("recording was disturbed", error)
+
+    def _due(self, share: float = 1.0) -> float:
+        """When an interval that begins now ends, or a share of it: at a whole second.
+
+        CloudWatch's points are seconds: one that is cut by two batches is published in two parts, and a batch
+        that cuts two of them hardly fits into one call.
+        """
+        now, length = self.clock(), self.settings.flush_seconds
+        return now + length if length < 1 else max(math.floor(now + length * share), math.floor(now) + 1)
 
     def flush(self, pause: float = 0.0, *, last: bool = False) -> None:
         """Seals what was collected; `pause`: seconds to pause now and then, 0 for never."""

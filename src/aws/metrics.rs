@@ -4,12 +4,12 @@ use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::config::Builder;
 use aws_sdk_cloudwatch::primitives::DateTime;
-use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit, StatisticSet};
 
 use super::{call_error, once};
 use crate::deliver::{CallError, Metrics};
 use crate::plan::catalog::Unit;
-use crate::plan::{Datum, MetricCall};
+use crate::plan::{Datum, MetricCall, Statistics, Values};
 
 /// CloudWatch metrics.
 #[derive(Clone, Debug)]
@@ -34,18 +34,29 @@ impl Metrics for CloudWatch {
 fn datum(datum: &Datum) -> MetricDatum {
     let dimensions =
         datum.dimensions.iter().map(|(name, value)| Dimension::builder().name(*name).value(value).build());
-    let counts = datum.has_counts().then(|| datum.samples.iter().map(|sample| sample.count as f64).collect());
+    let counts =
+        datum.has_counts().then(|| datum.samples().iter().map(|sample| sample.count as f64).collect());
+    let (values, statistics) = match &datum.values {
+        Values::Samples(samples) => (Some(samples.iter().map(|sample| sample.value).collect()), None),
+        Values::Statistics(statistics) => (None, Some(statistic_set(statistics))),
+    };
     MetricDatum::builder()
         .metric_name(datum.metric.name())
         .set_dimensions(Some(dimensions.collect()))
         .timestamp(DateTime::from_secs(datum.timestamp_s))
-        .set_values(Some(datum.samples.iter().map(|sample| sample.value).collect()))
+        .set_values(values)
+        .set_statistic_values(statistics)
         .set_counts(counts)
         .unit(match datum.metric.unit() {
             Unit::Milliseconds => StandardUnit::Milliseconds,
             Unit::Bytes => StandardUnit::Bytes,
             Unit::Count => StandardUnit::Count,
+            Unit::Percent => StandardUnit::Percent,
         })
         .storage_resolution(if datum.high_resolution { 1 } else { 60 })
         .build()
+}
+
+fn statistic_set(Statistics { count, sum, minimum, maximum }: &Statistics) -> StatisticSet {
+    StatisticSet::builder().sample_count(*count as f64).sum(*sum).minimum(*minimum).maximum(*maximum).build()
 }

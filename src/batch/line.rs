@@ -3,7 +3,7 @@
 use memchr::memmem;
 use serde::Deserialize;
 
-use super::{Column, Columns, Event, Exception, LineError, Record, Requests, Users, columns};
+use super::{Column, Columns, Event, Exception, LineError, Record, Requests, Snapshot, Users, columns};
 
 /// A line as it stands there; one of the fields names its kind.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -12,6 +12,7 @@ pub(super) struct Line {
     users: Option<Users>,
     event: Option<Event>,
     exception: Option<Exception>,
+    snapshot: Option<Snapshot>,
     pub end: Option<End>,
 }
 
@@ -90,6 +91,7 @@ impl Line {
             + usize::from(self.users.is_some())
             + usize::from(self.event.is_some())
             + usize::from(self.exception.is_some())
+            + usize::from(self.snapshot.is_some())
             + usize::from(self.end.is_some());
         if kinds > 1 {
             let found = format!("{kinds} of them");
@@ -111,6 +113,10 @@ impl Line {
             }
             Self { exception: Some(exception), .. } => {
                 Some(Record::Exception(Exception { at_ms: shift(exception.at_ms)?, ..exception }))
+            }
+            Self { snapshot: Some(snapshot), .. } => {
+                let (from_ms, at_ms) = (shift(snapshot.from_ms)?, shift(snapshot.at_ms)?);
+                Some(Record::Snapshot(Snapshot { from_ms, at_ms, ..snapshot.checked()? }))
             }
             _ => None,
         })

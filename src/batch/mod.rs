@@ -10,10 +10,12 @@ mod error;
 mod line;
 mod reader;
 mod record;
+mod snapshot;
 
 pub use error::{BatchError, LineError};
 pub use reader::Reader;
 pub use record::{Column, Columns, Event, Exception, Header, Record, Request, Requests, Users};
+pub use snapshot::{EndpointStatistics, ErrorCount, Snapshot, Times, Total, Worker};
 
 /// The format's name, which each batch begins with.
 pub const FORMAT: &str = "locust-stats-batch";

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::LineError;
+use super::{LineError, Snapshot};
 
 /// The first line: whose batch this is, and what it covers.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -50,6 +50,8 @@ pub enum Record {
     Event(Event),
     /// Exceptions in user code.
     Exception(Exception),
+    /// What was added to Locust's own statistics.
+    Snapshot(Snapshot),
 }
 
 /// Finished requests with the same method, name, status and error.

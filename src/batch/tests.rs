@@ -10,6 +10,8 @@ const LIMIT: u64 = 1 << 20;
 const HEADER: &str = r#"{"format":"locust-stats-batch","version":1,"test":"checkout","run":"r1","source":"s1","seq":3,"run_started_ms":1000,"from_ms":5000,"to_ms":15000}"#;
 const GROUP: &str = r#"{"requests":{"method":"GET","name":"/cart","status":200,"error":null,"at_ms":[-5,0,12],"response_time_us":[1500,null,7],"response_bytes":[10,-1,null]}}"#;
 
+const SNAPSHOT: &str = r#"{"snapshot":{"from_ms":6000,"at_ms":7000,"endpoints":[{"method":"GET","name":"/","requests":4,"failures":1,"response_times":3,"response_time_us":{"sum":400,"min":100,"max":200}}]}}"#;
+
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(text.as_bytes()).unwrap();
@@ -84,7 +86,8 @@ fn a_replayed_batch_is_another_test_at_another_time() {
         r#"{"users":{"at_ms":6000,"total":5,"by_class":{}}}"#,
         r#"{"event":{"at_ms":6001,"kind":"test_start","detail":{}}}"#,
         r#"{"exception":{"at_ms":6002,"count":2,"message":"boom","traceback":""}}"#,
-        r#"{"end":{"records":4,"requests":3}}"#,
+        r#"{"snapshot":{"from_ms":6000,"at_ms":7000}}"#,
+        r#"{"end":{"records":5,"requests":3}}"#,
     ]);
     let mut reader = Reader::open(&bytes, LIMIT).unwrap().replayed_as("checkout@old".into(), 60_000).unwrap();
     let Header { test, run, run_started_ms, from_ms, to_ms, .. } = reader.header().clone();
@@ -95,9 +98,10 @@ fn a_replayed_batch_is_another_test_at_another_time() {
         Record::Users(users) => vec![users.at_ms],
         Record::Event(event) => vec![event.at_ms],
         Record::Exception(exception) => vec![exception.at_ms],
+        Record::Snapshot(snapshot) => vec![snapshot.from_ms, snapshot.at_ms],
     };
     let times: Vec<_> = reader.by_ref().flat_map(|record| times(record.unwrap())).collect();
-    assert_eq!(times, [64_995, 64_995, 65_007, 66_000, 66_001, 66_002]);
+    assert_eq!(times, [64_995, 64_995, 65_007, 66_000, 66_001, 66_002, 66_000, 67_000]);
     assert!(Reader::open(&bytes, LIMIT).unwrap().replayed_as("x".into(), i64::MAX).is_err());
 }
 
@@ -172,6 +176,17 @@ fn each_defect_has_its_own_error() {
             lines(&[HEADER, r#"{"users":{"at_ms":1,"total":1},"event":{"at_ms":1,"kind":"x"}}"#]),
             "InvalidRecord",
             "line 2: record: expected one kind of record in a line, found 2 of them",
+        ),
+        (
+            lines(&[HEADER, &SNAPSHOT.replace("400", "100")]),
+            "InvalidRecord",
+            "line 2: response_time_us: expected min × response_times ≤ sum ≤ max × response_times, found Some(",
+        ),
+        (lines(&[HEADER, &SNAPSHOT.replace("400", "1600")]), "InvalidRecord", "line 2: response_time_us: "),
+        (
+            lines(&[HEADER, &SNAPSHOT.replace(r#""failures":1"#, r#""failures":1000000000001"#)]),
+            "InvalidRecord",
+            "line 2: failures: expected at most a million millions, found 1000000000001",
         ),
         (
             lines(&[HEADER, GROUP, r#"{"end":{"records":2,"requests":3}}"#]),

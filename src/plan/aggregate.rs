@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::PlanError;
+use super::catalog::{Metric, Percentile};
 use super::names::{OTHER, error_class};
-use crate::batch::{Record, Requests, Users};
+use crate::batch::{EndpointStatistics, Record, Requests, Snapshot, Users};
 use crate::distribution::{Distribution, Grouper};
 
 /// Endpoints that are told apart while a batch is read; only the busiest of them are published by name.
@@ -18,6 +19,9 @@ const MAX_INTERVALS: usize = 100_000;
 /// Memory for the values of one batch, in bytes: a million requests take 16 MB when they are spread over minutes, and
 /// less when they are close together.
 const MAX_VALUE_BYTES: usize = 64 << 20;
+
+/// Gauges are held as integers of so many to one.
+pub(super) const THOUSANDTHS: f64 = 1000.0;
 
 /// Statuses, or classes of users, that are published by name.
 const MAX_LABELS: usize = 100;
@@ -35,6 +39,47 @@ pub(super) struct Interval {
     pub response_size: Distribution,
     /// The longest response time in microseconds.
     pub longest_us: Option<i64>,
+    /// Response times that nobody saw one by one, in microseconds.
+    pub unseen_times: Option<Totals>,
+    /// Sizes of their responses in bytes.
+    pub unseen_sizes: Option<Totals>,
+}
+
+/// What is known of values that nobody saw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Totals {
+    pub count: u64,
+    pub sum: i128,
+    /// None is less.
+    pub min: i64,
+    /// None is more.
+    pub max: i64,
+}
+
+impl Totals {
+    fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count.saturating_add(other.count),
+            sum: self.sum + other.sum,
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+        }
+    }
+
+    fn of_times(endpoint: &EndpointStatistics) -> Option<Self> {
+        let times = endpoint.response_time_us.filter(|_| endpoint.response_times > 0)?;
+        let (count, sum) = (endpoint.response_times, i128::from(times.sum));
+        Some(Self { count, sum, min: times.min, max: times.max })
+    }
+
+    /// Of sizes, only the sum is known. The bounds differ from each other, so that CloudWatch does not take the mean
+    /// for the size of each response, and computes no percentiles.
+    fn of_sizes(endpoint: &EndpointStatistics) -> Option<Self> {
+        let sum = endpoint.response_bytes.filter(|_| endpoint.requests > 0)?;
+        let mean = i128::from(sum).div_euclid(i128::from(endpoint.requests));
+        let mean = i64::try_from(mean).ok()?;
+        Some(Self { count: endpoint.requests, sum: i128::from(sum), min: mean, max: mean.saturating_add(1) })
+    }
 }
 
 impl Interval {
@@ -47,6 +92,8 @@ impl Interval {
             response_time: Distribution::merged(parts().map(|part| &part.response_time), grouper),
             response_size: Distribution::merged(parts().map(|part| &part.response_size), grouper),
             longest_us: parts().filter_map(|part| part.longest_us).max(),
+            unseen_times: parts().filter_map(|part| part.unseen_times).reduce(Totals::and),
+            unseen_sizes: parts().filter_map(|part| part.unseen_sizes).reduce(Totals::and),
         }
     }
 
@@ -84,6 +131,8 @@ pub(super) struct Aggregate {
     pub users: BTreeMap<i64, Distribution>,
     /// Running users by class and interval.
     pub users_by_class: BTreeMap<String, BTreeMap<i64, Distribution>>,
+    /// What Locust says of itself, in thousandths, by interval; of one endpoint, or of all.
+    pub gauges: BTreeMap<(Metric, Option<Endpoint>), BTreeMap<i64, Distribution>>,
     /// For grouping values of whatever is here.
     pub grouper: Grouper,
     intervals: usize,
@@ -99,6 +148,7 @@ impl Aggregate {
             statuses: BTreeMap::new(),
             users: BTreeMap::new(),
             users_by_class: BTreeMap::new(),
+            gauges: BTreeMap::new(),
             intervals: 0,
             value_bytes: 0,
             grouper: Grouper::default(),
@@ -110,8 +160,16 @@ impl Aggregate {
         match record {
             Record::Requests(group) => self.add_requests(group),
             Record::Users(users) => self.add_users(users),
+            Record::Snapshot(snapshot) => self.add_snapshot(&snapshot),
             Record::Event(_) | Record::Exception(_) => Ok(()),
         }
+    }
+
+    /// The endpoint to count for: beyond the limit, all others are one.
+    fn endpoint(&self, method: String, name: String) -> Endpoint {
+        let endpoint = Endpoint { method, name };
+        let known = self.endpoints.len() < MAX_ENDPOINTS_READ || self.endpoints.contains_key(&endpoint);
+        if known { endpoint } else { Endpoint::other() }
     }
 
     /// The time, in milliseconds, that something at `at_ms` is published with.
@@ -140,10 +198,7 @@ impl Aggregate {
             (None, None) => "(none)".to_owned(),
         };
         let failed = group.error.is_some();
-        let mut endpoint = Endpoint { method: group.method, name: group.name };
-        if !self.endpoints.contains_key(&endpoint) && self.endpoints.len() >= MAX_ENDPOINTS_READ {
-            endpoint = Endpoint::other();
-        }
+        let endpoint = self.endpoint(group.method, group.name);
         let columns = &group.columns;
         let mut intervals = self.endpoints.remove(&endpoint).unwrap_or_default();
         let mut responses: BTreeMap<i64, u64> = BTreeMap::new();
@@ -198,6 +253,66 @@ impl Aggregate {
         runs
     }
 
+    fn add_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), PlanError> {
+        let at = self.interval(snapshot.published_at_ms());
+        for statistics in &snapshot.endpoints {
+            let endpoint = self.endpoint(statistics.method.clone(), statistics.name.clone());
+            for percentile in Percentile::ALL {
+                if let Some(value) = statistics.percentiles_ms.get(percentile.percent()) {
+                    self.add_gauge(Metric::Locust(percentile), Some(&endpoint), at, *value)?;
+                }
+            }
+            self.grow(1)?;
+            let interval = self.endpoints.entry(endpoint).or_default().entry(at).or_default();
+            let added = Interval {
+                requests: statistics.requests,
+                failures: statistics.failures,
+                unseen_times: Totals::of_times(statistics),
+                unseen_sizes: Totals::of_sizes(statistics),
+                ..Interval::default()
+            };
+            *interval = Interval::merged(&[interval, &added], &mut self.grouper);
+        }
+        for percentile in Percentile::ALL {
+            for (metric, percentiles) in [
+                (Metric::Locust(percentile), &snapshot.total.percentiles_ms),
+                (Metric::LocustCurrent(percentile), &snapshot.total.current_percentiles_ms),
+            ] {
+                if let Some(value) = percentiles.get(percentile.percent()) {
+                    self.add_gauge(metric, None, at, *value)?;
+                }
+            }
+        }
+        let connected =
+            || snapshot.workers.iter().filter(|worker| worker.state.as_deref() != Some("missing"));
+        if !snapshot.workers.is_empty() {
+            self.add_gauge(Metric::Workers, None, at, connected().count() as f64)?;
+        }
+        for worker in connected() {
+            if let Some(percent) = worker.cpu_percent {
+                self.add_gauge(Metric::WorkerCpu, None, at, percent)?;
+            }
+            if let Some(bytes) = worker.memory_bytes {
+                self.add_gauge(Metric::WorkerMemory, None, at, bytes as f64)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_gauge(
+        &mut self,
+        metric: Metric,
+        endpoint: Option<&Endpoint>,
+        at: i64,
+        value: f64,
+    ) -> Result<(), PlanError> {
+        self.grow(1)?;
+        let gauge = self.gauges.entry((metric, endpoint.cloned())).or_default().entry(at).or_default();
+        // What is beyond 64 bits ends at their edge: no percentile is 292 million years long.
+        gauge.extend(&[(value * THOUSANDTHS) as i64], &mut self.grouper);
+        Ok(())
+    }
+
     fn add_users(&mut self, users: Users) -> Result<(), PlanError> {
         self.grow(1 + users.by_class.len())?;
         let at = self.interval(users.at_ms);
@@ -235,6 +350,12 @@ impl Aggregate {
         let parts = rest.iter().map(|(_, intervals)| intervals).chain([&other]);
         let other = merged_by_interval(parts, &mut self.grouper);
         self.endpoints.insert(Endpoint::other(), other);
+        // Percentiles cannot be added up: those of folded endpoints are left out.
+        let Self { gauges, endpoints, .. } = self;
+        let other = Endpoint::other();
+        gauges.retain(|(_, endpoint), _| {
+            endpoint.as_ref().is_none_or(|endpoint| *endpoint != other && endpoints.contains_key(endpoint))
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use fnv::FnvHasher;
 
-use super::{Datum, LogEvent, Plan};
+use super::{Datum, LogEvent, Plan, Statistics, Values};
 use crate::distribution::Sample;
 
 impl Plan {
@@ -40,9 +40,13 @@ fn hash_datum(datum: &Datum, hasher: &mut FnvHasher) {
         text(name, hasher);
         text(value, hasher);
     }
-    for Sample { value, count } in datum.samples.iter() {
+    for Sample { value, count } in datum.samples() {
         hasher.write_u64(value.to_bits());
         hasher.write_u64(*count);
+    }
+    if let Values::Statistics(Statistics { count, sum, minimum, maximum }) = datum.values {
+        hasher.write_u64(count);
+        [sum, minimum, maximum].iter().for_each(|value| hasher.write_u64(value.to_bits()));
     }
 }
 

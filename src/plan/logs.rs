@@ -14,7 +14,7 @@ use super::aggregate::Aggregate;
 use super::limits::{EVENT_OVERHEAD_BYTES, MAX_EVENTS_PER_CALL, MAX_LOG_CALL_BYTES, MAX_LOG_CALL_SPAN_MS};
 use super::names::{cut, stream};
 use super::{LogCall, LogEvent, PlanError};
-use crate::batch::{Header, Record, Requests};
+use crate::batch::{Header, Record, Requests, Snapshot};
 use crate::config::{Config, LogRequests};
 use crate::distribution::Distribution;
 
@@ -59,6 +59,14 @@ struct ExceptionFields<'a> {
     count: u64,
     message: &'a str,
     traceback: &'a str,
+}
+
+#[derive(Serialize)]
+struct ErrorFields<'a> {
+    method: &'a str,
+    name: &'a str,
+    error: &'a str,
+    count: u64,
 }
 
 #[derive(Serialize)]
@@ -107,6 +115,7 @@ pub fn log_fields() -> BTreeMap<&'static str, Vec<String>> {
         fields_of("request", request),
         fields_of("event", LifecycleFields { kind: "", detail: RawValue::NULL }),
         fields_of("exception", ExceptionFields { count: 0, message: "", traceback: "" }),
+        fields_of("error", ErrorFields { method: "", name: "", error: "", count: 0 }),
         fields_of("summary", summary),
     ]
     .into()
@@ -150,6 +159,7 @@ impl LogWriter {
         match record {
             Record::Requests(group) => self.add_requests(group),
             Record::Users(_) => Ok(()),
+            Record::Snapshot(snapshot) => self.add_errors(snapshot),
             Record::Event(event) => {
                 let detail = bounded(&event.detail);
                 let fields = LifecycleFields { kind: &cut(&event.kind, MAX_TEXT_BYTES), detail: &detail };
@@ -193,6 +203,19 @@ impl LogWriter {
         Ok(())
     }
 
+    fn add_errors(&mut self, snapshot: &Snapshot) -> Result<(), PlanError> {
+        for error in &snapshot.errors {
+            let fields = ErrorFields {
+                method: &cut(&error.method, MAX_TEXT_BYTES),
+                name: &cut(&error.name, MAX_TEXT_BYTES),
+                error: &cut(&error.error, MAX_TEXT_BYTES),
+                count: error.count,
+            };
+            self.push(snapshot.published_at_ms(), "error", fields)?;
+        }
+        Ok(())
+    }
+
     /// One event for each endpoint, at the end of the batch's interval; whether there was any.
     pub fn add_summaries(&mut self, aggregate: &mut Aggregate) -> Result<bool, PlanError> {
         let Aggregate { endpoints, grouper, .. } = aggregate;
@@ -201,7 +224,12 @@ impl LogWriter {
         for (endpoint, intervals) in &endpoints {
             let mut times =
                 Distribution::merged(intervals.values().map(|interval| &interval.response_time), grouper);
-            let mean = times.sum() as f64 / times.count() as f64;
+            let unseen = intervals.values().filter_map(|interval| interval.unseen_times);
+            let unseen: Vec<_> = unseen.collect();
+            let count = times.count() + unseen.iter().map(|totals| totals.count).sum::<u64>();
+            let sum = times.sum() + unseen.iter().map(|totals| totals.sum).sum::<i128>();
+            let longest = intervals.values().filter_map(|interval| interval.longest_us);
+            let longest = longest.chain(unseen.iter().map(|totals| totals.max)).max();
             let quantiles = times.quantiles([0.5, 0.9, 0.95, 0.99], grouper);
             let quantile = |number: usize| quantiles.map(|values| rounded_milliseconds(values[number]));
             let fields = SummaryFields {
@@ -209,12 +237,12 @@ impl LogWriter {
                 name: &cut(&endpoint.name, MAX_TEXT_BYTES),
                 requests: intervals.values().map(|interval| interval.requests).sum(),
                 failures: intervals.values().map(|interval| interval.failures).sum(),
-                mean_ms: (!times.is_empty()).then(|| rounded_milliseconds(mean)),
+                mean_ms: (count > 0).then(|| rounded_milliseconds(sum as f64 / count as f64)),
                 p50_ms: quantile(0),
                 p90_ms: quantile(1),
                 p95_ms: quantile(2),
                 p99_ms: quantile(3),
-                max_ms: intervals.values().filter_map(|interval| interval.longest_us).max().map(milliseconds),
+                max_ms: longest.map(milliseconds),
             };
             self.push(self.header.to_ms, "summary", fields)?;
         }

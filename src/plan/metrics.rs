@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::aggregate::{Aggregate, Endpoint, Interval, Intervals, merged_by_interval};
-use super::catalog::{Metric, STATUS, USER_CLASS};
+use super::aggregate::{Aggregate, Endpoint, Interval, Intervals, THOUSANDTHS, Totals, merged_by_interval};
+use super::catalog::{METHOD, Metric, NAME, STATUS, USER_CLASS};
 use super::limits::{MAX_DATA_PER_CALL, MAX_METRIC_CALL_BYTES, MAX_VALUES_PER_DATUM};
 use super::names::dimension_value;
-use super::{Datum, MetricCall};
+use super::{Datum, MetricCall, Statistics, Values};
 use crate::batch::Header;
 use crate::config::{Config, Dimension};
 use crate::distribution::{Distribution, Grouper, Sample};
@@ -43,7 +43,7 @@ pub(super) fn data(aggregate: &mut Aggregate, config: &Config, header: &Header) 
             writer.count(Metric::Responses, &dimensions, *at, *count);
         }
     }
-    let Aggregate { users, users_by_class, grouper, .. } = aggregate;
+    let Aggregate { users, users_by_class, gauges, grouper, .. } = aggregate;
     let mut scratch = Vec::new();
     let all_classes: Dimensions = [test.clone()].into();
     for (at, users) in users {
@@ -65,6 +65,17 @@ pub(super) fn data(aggregate: &mut Aggregate, config: &Config, header: &Header) 
             );
         }
     }
+    for ((metric, endpoint), intervals) in gauges {
+        let mut dimensions = vec![test.clone()];
+        if let Some(Endpoint { method, name }) = endpoint {
+            dimensions.extend([(METHOD, dimension_value(method)), (NAME, dimension_value(name))]);
+        }
+        let dimensions = dimensions.into();
+        for (at, values) in intervals {
+            let parts = data_of(values, TIME_TOLERANCE, THOUSANDTHS, (grouper, &mut scratch));
+            writer.samples(*metric, &dimensions, *at, &parts);
+        }
+    }
     writer.data
 }
 
@@ -75,6 +86,8 @@ struct Row {
     failures: u64,
     times: Vec<Samples>,
     sizes: Vec<Samples>,
+    unseen_times: Option<Statistics>,
+    unseen_sizes: Option<Statistics>,
 }
 
 /// The samples of one datum.
@@ -121,6 +134,10 @@ fn rows_of(intervals: &mut Intervals, grouper: &mut Grouper) -> Vec<Row> {
                 (&mut *grouper, &mut scratch),
             ),
             sizes: data_of(sizes, TOLERANCE, 1.0, (&mut *grouper, &mut scratch)),
+            unseen_times: interval
+                .unseen_times
+                .map(|totals| statistics(&totals, MICROSECONDS_PER_MILLISECOND)),
+            unseen_sizes: interval.unseen_sizes.map(|totals| statistics(&totals, 1.0)),
         }
     };
     intervals.iter_mut().map(row).collect()
@@ -137,6 +154,15 @@ fn data_of(
     distribution.samples(tolerance, grouper, scratch);
     let published = |sample: &Sample| Sample { value: sample.value / divisor, ..*sample };
     scratch.chunks(MAX_VALUES_PER_DATUM).map(|part| part.iter().map(published).collect()).collect()
+}
+
+fn statistics(totals: &Totals, divisor: f64) -> Statistics {
+    Statistics {
+        count: totals.count,
+        sum: totals.sum as f64 / divisor,
+        minimum: totals.min as f64 / divisor,
+        maximum: totals.max as f64 / divisor,
+    }
 }
 
 fn value(dimension: Dimension, endpoint: &Endpoint, header: &Header) -> String {
@@ -163,21 +189,29 @@ impl Writer {
         // Also when there were none: a failure rate needs zeros, and a graph of failures a line.
         self.count(Metric::Failures, dimensions, row.at, row.failures);
         self.samples(Metric::ResponseSize, dimensions, row.at, &row.sizes);
+        for (metric, unseen) in
+            [(Metric::ResponseTime, row.unseen_times), (Metric::ResponseSize, row.unseen_sizes)]
+        {
+            if let Some(statistics) = unseen {
+                self.datum(metric, dimensions, row.at, Values::Statistics(statistics));
+            }
+        }
     }
 
     fn count(&mut self, metric: Metric, dimensions: &Dimensions, timestamp_s: i64, count: u64) {
-        self.datum(metric, dimensions, timestamp_s, [Sample { value: count as f64, count: 1 }].into());
+        let samples = [Sample { value: count as f64, count: 1 }].into();
+        self.datum(metric, dimensions, timestamp_s, Values::Samples(samples));
     }
 
     fn samples(&mut self, metric: Metric, dimensions: &Dimensions, timestamp_s: i64, parts: &[Samples]) {
         for samples in parts {
-            self.datum(metric, dimensions, timestamp_s, Arc::clone(samples));
+            self.datum(metric, dimensions, timestamp_s, Values::Samples(Arc::clone(samples)));
         }
     }
 
-    fn datum(&mut self, metric: Metric, dimensions: &Dimensions, timestamp_s: i64, samples: Samples) {
+    fn datum(&mut self, metric: Metric, dimensions: &Dimensions, timestamp_s: i64, values: Values) {
         let (dimensions, high_resolution) = (Arc::clone(dimensions), self.high_resolution);
-        self.data.push(Datum { metric, dimensions, timestamp_s, samples, high_resolution });
+        self.data.push(Datum { metric, dimensions, timestamp_s, values, high_resolution });
     }
 }
 
@@ -216,7 +250,15 @@ pub fn encoded_bytes(datum: &Datum) -> usize {
     const FIXED: usize = 2 + 11 + 5 + 10 + 18 + 11 + NUMBER;
     let dimensions: usize =
         datum.dimensions.iter().map(|(name, value)| 2 + 5 + 6 + 2 * TEXT + name.len() + value.len()).sum();
-    let columns = if datum.has_counts() { 2 } else { 1 };
+    /// The key of the statistics, their map, and four keys with a number each.
+    const STATISTICS: usize = 17 + 2 + 12 + 4 + 8 + 8 + 4 * (1 + NUMBER);
+    let values = match &datum.values {
+        Values::Samples(samples) => {
+            let columns = if datum.has_counts() { 2 } else { 1 };
+            columns * (7 + TEXT + NUMBER * samples.len())
+        }
+        Values::Statistics(_) => STATISTICS,
+    };
     FIXED
         + 2 * TEXT
         + datum.metric.name().len()
@@ -224,12 +266,12 @@ pub fn encoded_bytes(datum: &Datum) -> usize {
         + 11
         + TEXT
         + dimensions
-        + columns * (7 + TEXT + NUMBER * datum.samples.len())
+        + values
 }
 
 impl Datum {
     /// Whether any value was seen more than once: otherwise CloudWatch needs no counts.
     pub fn has_counts(&self) -> bool {
-        self.samples.iter().any(|sample| sample.count != 1)
+        self.samples().iter().any(|sample| sample.count != 1)
     }
 }

@@ -89,10 +89,42 @@ pub struct Datum {
     pub dimensions: Arc<[(&'static str, String)]>,
     /// Start of the interval, seconds since 1970.
     pub timestamp_s: i64,
-    /// Different values in ascending order with their counts, at most [`limits::MAX_VALUES_PER_DATUM`].
-    pub samples: Arc<[Sample]>,
+    /// What was measured, in numbers.
+    pub values: Values,
     /// Stored at a resolution of one second, not one minute.
     pub high_resolution: bool,
+}
+
+/// The numbers of a datum.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Different values in ascending order with their counts, at most [`limits::MAX_VALUES_PER_DATUM`].
+    Samples(Arc<[Sample]>),
+    /// What is known of values that nobody saw: CloudWatch has no percentiles of them.
+    Statistics(Statistics),
+}
+
+/// A set of statistics, in the metric's unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics {
+    /// How many values there are.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// None is less.
+    pub minimum: f64,
+    /// None is more.
+    pub maximum: f64,
+}
+
+impl Datum {
+    /// Its values; none if only statistics are known.
+    pub fn samples(&self) -> &[Sample] {
+        match &self.values {
+            Values::Samples(samples) => samples,
+            Values::Statistics(_) => &[],
+        }
+    }
 }
 
 /// One call of `PutLogEvents`.
@@ -223,6 +255,12 @@ impl<'a> Planner<'a> {
                 }
             }
             Record::Users(users) => self.window.include(self.aggregate.interval_ms(users.at_ms)),
+            Record::Snapshot(snapshot) => {
+                self.requests = self.requests.saturating_add(snapshot.requests());
+                let at_ms = snapshot.published_at_ms();
+                self.window.include(self.aggregate.interval_ms(at_ms));
+                self.window.include(at_ms);
+            }
             Record::Event(event) => self.window.include(event.at_ms),
             Record::Exception(exception) => self.window.include(exception.at_ms),
         }

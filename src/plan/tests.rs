@@ -65,8 +65,8 @@ fn totals(plan: &Plan) -> BTreeMap<String, (u64, f64)> {
     let mut totals: BTreeMap<String, (u64, f64)> = BTreeMap::new();
     for datum in data(plan) {
         let total = totals.entry(key(datum)).or_default();
-        total.0 += datum.samples.iter().map(|sample| sample.count).sum::<u64>();
-        total.1 += datum.samples.iter().map(|sample| sample.value * sample.count as f64).sum::<f64>();
+        total.0 += datum.samples().iter().map(|sample| sample.count).sum::<u64>();
+        total.1 += datum.samples().iter().map(|sample| sample.value * sample.count as f64).sum::<f64>();
     }
     totals
 }
@@ -78,12 +78,18 @@ fn assert_legal(plan: &Plan) {
         let bytes: usize = call.data.iter().map(encoded_bytes).sum();
         assert!(bytes + call.namespace.len() < 1_000_000, "{bytes} bytes");
         for datum in &call.data {
-            assert!((1..=MAX_VALUES_PER_DATUM).contains(&datum.samples.len()));
-            for Sample { value, count } in datum.samples.iter() {
+            match &datum.values {
+                Values::Samples(samples) => assert!((1..=MAX_VALUES_PER_DATUM).contains(&samples.len())),
+                Values::Statistics(Statistics { count, sum, minimum, maximum }) => {
+                    let count = *count as f64;
+                    assert!(count > 0.0 && minimum * count <= *sum && *sum <= maximum * count, "{datum:?}");
+                }
+            }
+            for Sample { value, count } in datum.samples().iter() {
                 assert!(value.is_finite() && value.abs() < 2_f64.powi(360) && *count > 0);
             }
             assert!(
-                datum.samples.is_sorted_by(|left, right| left.value < right.value),
+                datum.samples().is_sorted_by(|left, right| left.value < right.value),
                 "values must differ: {datum:?}"
             );
             assert!(datum.dimensions.len() <= 30);
@@ -159,11 +165,107 @@ fn an_endpoint_s_requests_become_its_metrics() {
     let times: Vec<_> = data(&plan)
         .filter(|datum| datum.metric == Metric::ResponseTime && datum.dimensions.len() == 3)
         .map(|datum| {
-            let values: Vec<_> = datum.samples.iter().map(|sample| sample.value).collect();
+            let values: Vec<_> = datum.samples().iter().map(|sample| sample.value).collect();
             (datum.timestamp_s - second, values)
         })
         .collect();
     assert_eq!(times, [(0, vec![1.5, 2.5]), (1, vec![0.5])]);
+}
+
+#[test]
+fn a_look_at_locust_s_statistics_becomes_totals_and_gauges() {
+    let snapshot = |json: &str| -> Record { Record::Snapshot(serde_json::from_str(json).unwrap()) };
+    let at = NOW_MS - 5_000;
+    let records = vec![
+        snapshot(&format!(
+            r#"{{"from_ms":{},"at_ms":{at},
+            "endpoints":[
+                {{"method":"GET","name":"/a","requests":4,"failures":1,"response_times":3,
+                  "response_time_us":{{"sum":6000,"min":1000,"max":3000}},"response_bytes":10,
+                  "percentiles_ms":{{"50":2,"95":2.5,"99.9":9}}}},
+                {{"method":"GET","name":"/b","requests":2,"failures":0,"response_times":2,
+                  "response_time_us":{{"sum":9000,"min":4000,"max":5000}},"response_bytes":null}}],
+            "total":{{"percentiles_ms":{{"50":3}},"current_percentiles_ms":{{"95":4.5}}}},
+            "errors":[{{"method":"GET","name":"/a","error":"HTTPError('500')","count":1}}],
+            "workers":[{{"id":"w1","state":"running","users":5,"cpu_percent":12.5,"memory_bytes":1000}},
+                       {{"id":"w2","state":"running","users":5,"cpu_percent":37.5,"memory_bytes":null}},
+                       {{"id":"w3","state":"missing","users":5,"cpu_percent":99.0,"memory_bytes":9}}]}}"#,
+            at - 1_000
+        )),
+        snapshot(&format!(
+            r#"{{"from_ms":{at},"at_ms":{},"endpoints":[{{"method":"GET","name":"/a","requests":1,"failures":0}}]}}"#,
+            at + 1_000
+        )),
+    ];
+    let plan = planned(&config(&[("RELAY_DIMENSION_SETS", "Test;Test,Method,Name")]), records).unwrap();
+    assert_legal(&plan);
+    assert_eq!(plan.requests, 7);
+    let second = NOW_MS / 1000 - 6;
+    let found: BTreeMap<_, _> = data(&plan)
+        .map(|datum| {
+            let numbers = match &datum.values {
+                Values::Samples(samples) => {
+                    samples.iter().map(|sample| format!("{}x{}", sample.count, sample.value)).collect()
+                }
+                Values::Statistics(Statistics { count, sum, minimum, maximum }) => {
+                    vec![format!("{count}: {sum} in {minimum}..{maximum}")]
+                }
+            };
+            (format!("{} +{}", key(datum), datum.timestamp_s - second), numbers.join(" "))
+        })
+        .collect();
+    let (a, b) = ("Test=checkout,Method=GET,Name=/a", "Test=checkout,Method=GET,Name=/b");
+    let expected: BTreeMap<_, _> = [
+        ("ResponseTime{Test=checkout} +0".to_owned(), "5: 15 in 1..5"),
+        ("Requests{Test=checkout} +0".into(), "1x6"),
+        ("Failures{Test=checkout} +0".into(), "1x1"),
+        ("ResponseSize{Test=checkout} +0".into(), "4: 10 in 2..3"),
+        ("Requests{Test=checkout} +1".into(), "1x1"),
+        ("Failures{Test=checkout} +1".into(), "1x0"),
+        (format!("ResponseTime{{{a}}} +0"), "3: 6 in 1..3"),
+        (format!("Requests{{{a}}} +0"), "1x4"),
+        (format!("Failures{{{a}}} +0"), "1x1"),
+        (format!("ResponseSize{{{a}}} +0"), "4: 10 in 2..3"),
+        (format!("Requests{{{a}}} +1"), "1x1"),
+        (format!("Failures{{{a}}} +1"), "1x0"),
+        (format!("ResponseTime{{{b}}} +0"), "2: 9 in 4..5"),
+        (format!("Requests{{{b}}} +0"), "1x2"),
+        (format!("Failures{{{b}}} +0"), "1x0"),
+        (format!("LocustP50{{{a}}} +0"), "1x2"),
+        (format!("LocustP95{{{a}}} +0"), "1x2.5"),
+        ("LocustP50{Test=checkout} +0".into(), "1x3"),
+        ("LocustCurrentP95{Test=checkout} +0".into(), "1x4.5"),
+        ("Workers{Test=checkout} +0".into(), "1x2"),
+        ("WorkerCpu{Test=checkout} +0".into(), "1x12.5 1x37.5"),
+        ("WorkerMemory{Test=checkout} +0".into(), "1x1000"),
+    ]
+    .map(|(key, value)| (key, value.to_owned()))
+    .into();
+    assert_eq!(found, expected);
+    let messages: Vec<_> = plan.log_calls[0].events.iter().map(|event| event.message.as_str()).collect();
+    let common = r#""test":"checkout","run":"r1","source":"s1","method":"GET""#;
+    assert_eq!(
+        messages[0],
+        format!(r#"{{"type":"error",{common},"name":"/a","error":"HTTPError('500')","count":1}}"#)
+    );
+    assert_eq!(
+        messages[1],
+        format!(
+            r#"{{"type":"summary",{common},"name":"/a","requests":5,"failures":1,"mean_ms":2.0,"max_ms":3.0}}"#
+        )
+    );
+}
+
+#[test]
+fn folded_endpoints_have_no_gauges() {
+    let endpoints: Vec<_> = (0..3)
+        .map(|n| format!(r#"{{"method":"GET","name":"/{n}","requests":{},"failures":0,"percentiles_ms":{{"50":{n}}}}}"#, 9 - n))
+        .collect();
+    let json = format!(r#"{{"from_ms":{NOW_MS},"at_ms":{NOW_MS},"endpoints":[{}]}}"#, endpoints.join(","));
+    let record = Record::Snapshot(serde_json::from_str(&json).unwrap());
+    let plan = planned(&config(&[("RELAY_MAX_ENDPOINTS", "1")]), vec![record]).unwrap();
+    let gauges: Vec<_> = data(&plan).map(key).filter(|key| key.starts_with("LocustP50")).collect();
+    assert_eq!(gauges, ["LocustP50{Test=checkout,Method=GET,Name=/0}"]);
 }
 
 #[test]
@@ -177,9 +279,9 @@ fn many_values_of_one_second_are_split_over_several_data() {
     assert_legal(&plan);
     let times: Vec<_> = data(&plan).filter(|datum| datum.metric == Metric::ResponseTime).collect();
     assert!(times.len() > 1);
-    assert!(times[..times.len() - 1].iter().all(|datum| datum.samples.len() == MAX_VALUES_PER_DATUM));
+    assert!(times[..times.len() - 1].iter().all(|datum| datum.samples().len() == MAX_VALUES_PER_DATUM));
     assert_eq!(
-        times.iter().flat_map(|datum| datum.samples.iter()).map(|sample| sample.count).sum::<u64>(),
+        times.iter().flat_map(|datum| datum.samples().iter()).map(|sample| sample.count).sum::<u64>(),
         2_000
     );
 }

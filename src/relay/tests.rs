@@ -63,7 +63,8 @@ impl Metrics for &World {
         self.tests.lock().unwrap().extend(tests);
         let requests =
             call.data.iter().filter(|datum| datum.metric.name() == "Requests" && datum.dimensions.len() == 1);
-        self.requests.fetch_add(requests.map(|datum| datum.samples[0].value as u64).sum(), Ordering::Relaxed);
+        self.requests
+            .fetch_add(requests.map(|datum| datum.samples()[0].value as u64).sum(), Ordering::Relaxed);
         Ok(())
     }
 }

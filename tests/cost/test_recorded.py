@@ -84,7 +84,6 @@ def test_every_number_of_the_bill_is_the_recorded_one(recorded: Recorded, estima
     assert {name: numbers[name] for name in expected} == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.xfail(strict=True, reason="preview expects fewer writes than the relay makes for few calls")
 def test_writes_of_the_ledger_are_the_recorded_ones(recorded: Recorded, estimate: dict[str, Any]) -> None:
     written = recorded.calls["PutObject ledger", 200]
     assert estimate["counts"]["ledger_writes"] == pytest.approx(written, rel=0.05)

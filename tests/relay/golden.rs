@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use relay::batch::{Reader, Record};
 use relay::config::Config;
-use relay::plan::plan;
+use relay::plan::{Values, plan};
 use serde_json::Value;
 
 const LIMIT: u64 = 1 << 28;
@@ -82,6 +82,7 @@ fn assert_reads_as_expected(file: &str, name: &str) {
             Record::Users(record) => users.push(record),
             Record::Event(record) => events.push(record),
             Record::Exception(record) => exceptions.push((record.message, record.count)),
+            Record::Snapshot(_) => panic!("{file}: the hook writes no snapshots"),
         }
     }
 
@@ -158,7 +159,9 @@ fn the_hook_s_batches_become_metrics_that_add_up() {
         let data = || plan.metric_calls.iter().flat_map(|call| &call.data);
         let sum = |metric: &str| -> f64 {
             let data = data().filter(|datum| datum.metric.name() == metric && datum.dimensions.len() == 1);
-            data.flat_map(|datum| datum.samples.iter()).map(|sample| sample.value * sample.count as f64).sum()
+            data.flat_map(|datum| datum.samples().iter())
+                .map(|sample| sample.value * sample.count as f64)
+                .sum()
         };
         let total = |field: fn(&Value) -> i64| {
             expected["endpoints"].as_array().unwrap().iter().map(field).sum::<i64>()
@@ -193,4 +196,58 @@ fn each_bad_batch_has_its_own_error() {
         ("wrong-end", "WrongEndLine"),
     ];
     assert_eq!(found, expected.map(|(name, kind)| (name.to_owned(), kind)).into());
+}
+
+#[test]
+fn the_sidecar_s_snapshots_become_metrics_that_add_up() {
+    let (bytes, expected) = (bytes("sidecar/snapshot.ndjson.gz"), expected("sidecar/snapshot"));
+    let config = Config::read(|name| match name {
+        "RELAY_LOG_GROUP" => Some("g".to_owned()),
+        "RELAY_DIMENSION_SETS" => Some("Test,Method,Name".to_owned()),
+        _ => None,
+    });
+    let now_ms = expected["header"]["to_ms"].as_i64().unwrap();
+    let plan = plan(Reader::open(&bytes, LIMIT).unwrap(), &config.unwrap(), now_ms).unwrap();
+    let data = || plan.metric_calls.iter().flat_map(|call| &call.data);
+    let endpoints = expected["endpoints"].as_array().unwrap();
+    assert_eq!((plan.skipped_records, endpoints.len()), (0, 5));
+    for endpoint in endpoints {
+        let method = endpoint["method"].as_str().unwrap();
+        let name = endpoint["name"].as_str().unwrap().replace("größe", "gr%C3%B6%C3%9Fe");
+        let name = name.as_str();
+        let of = |metric: &'static str| {
+            data().filter(move |datum| {
+                let values: Vec<_> = datum.dimensions.iter().map(|(_, value)| value.as_str()).collect();
+                datum.metric.name() == metric && values[1..] == [method, name]
+            })
+        };
+        for (metric, field) in [("Requests", "requests"), ("Failures", "failures")] {
+            let sum: f64 = of(metric).flat_map(|datum| datum.samples()).map(|sample| sample.value).sum();
+            assert_eq!(Some(sum), endpoint[field].as_f64(), "{metric} of {name}");
+        }
+        let times: Vec<_> = of("ResponseTime")
+            .map(|datum| match datum.values {
+                Values::Statistics(statistics) => statistics,
+                Values::Samples(_) => panic!("nobody saw single requests"),
+            })
+            .collect();
+        let count: u64 = times.iter().map(|times| times.count).sum();
+        assert_eq!(Some(count), endpoint["response_times"].as_u64(), "{name}");
+        if count > 0 {
+            let us = |of: fn(f64, f64) -> f64, number: fn(&relay::plan::Statistics) -> f64| {
+                (times.iter().map(number).reduce(of).unwrap() * 1000.0).round()
+            };
+            let wanted = &endpoint["response_time_us"];
+            let found = [
+                us(|left, right| left + right, |times| times.sum),
+                us(f64::min, |times| times.minimum),
+                us(f64::max, |times| times.maximum),
+            ];
+            assert_eq!(found.map(Some), ["sum", "min", "max"].map(|field| wanted[field].as_f64()), "{name}");
+        }
+    }
+    let errors = plan.log_calls.iter().flat_map(|call| &call.events);
+    let errors = errors.map(|event| serde_json::from_str::<Value>(&event.message).unwrap());
+    let errors = errors.filter(|event| event["type"] == "error");
+    assert_eq!(errors.map(|event| event["count"].as_u64().unwrap()).sum::<u64>(), expected["errors"]);
 }

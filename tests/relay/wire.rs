@@ -20,7 +20,7 @@ use relay::error::FetchError;
 use relay::ledger::{ETag, LedgerStore, Written};
 use relay::notification::ObjectRef;
 use relay::plan::catalog::Metric;
-use relay::plan::{Datum, LogCall, LogEvent, MetricCall, encoded_bytes};
+use relay::plan::{Datum, LogCall, LogEvent, MetricCall, Statistics, Values, encoded_bytes};
 use relay::relay::ObjectStore;
 use serde_json::json;
 
@@ -88,9 +88,12 @@ fn floats(value: Option<&Cbor>) -> Option<Vec<f64>> {
 
 fn datum(metric: Metric, samples: &[(f64, u64)], dimensions: &[&str]) -> Datum {
     let samples = samples.iter().map(|(value, count)| Sample { value: *value, count: *count }).collect();
+    let values = Values::Samples(samples);
     let dimensions = dimensions.iter().map(|value| ("Name", (*value).to_owned())).collect();
-    Datum { metric, dimensions, timestamp_s: 1_795_256_940, samples, high_resolution: true }
+    Datum { metric, dimensions, timestamp_s: 1_795_256_940, values, high_resolution: true }
 }
+
+const STATISTICS: Statistics = Statistics { count: 3, sum: 7.5, minimum: 1.5, maximum: 4.0 };
 
 async fn put(config: &SdkConfig, data: Vec<Datum>) -> Result<(), CallError> {
     CloudWatch::new(config).put_metric_data(&MetricCall { namespace: "Locust".into(), data }).await
@@ -102,6 +105,7 @@ async fn put_metric_data_carries_everything_that_was_planned() {
     let data = vec![
         datum(Metric::ResponseTime, &[(0.5, 1), (1.25, 3)], &["/cart"]),
         Datum { high_resolution: false, ..datum(Metric::ResponseSize, &[(7.0, 1)], &[]) },
+        Datum { values: Values::Statistics(STATISTICS), ..datum(Metric::ResponseTime, &[], &[]) },
     ];
     put(&config, data).await.unwrap();
     let requests = requests.lock().unwrap();
@@ -121,6 +125,10 @@ async fn put_metric_data_carries_everything_that_was_planned() {
     assert_eq!(field(dimension, "Value").unwrap().as_text(), Some("/cart"));
     assert_eq!(floats(field(&data[1], "Counts")), None, "counts that are all 1 need not be sent");
     assert_eq!(field(&data[1], "StorageResolution").unwrap().as_integer(), Some(60.into()));
+    let statistics = field(&data[2], "StatisticValues").unwrap();
+    let statistic = |name| field(statistics, name).and_then(Cbor::as_float).unwrap();
+    assert_eq!(["SampleCount", "Sum", "Minimum", "Maximum"].map(statistic), [3.0, 7.5, 1.5, 4.0]);
+    assert_eq!((field(&data[2], "Values"), field(&data[2], "Counts")), (None, None));
 }
 
 proptest! {
@@ -128,13 +136,15 @@ proptest! {
 
     #[test]
     fn the_planned_size_of_a_call_bounds_what_is_sent(
-        shapes in prop::collection::vec((0..6_usize, 1..=150_usize, any::<bool>(), prop::collection::vec(1..1_024_usize, 0..4)), 1..40)
+        shapes in prop::collection::vec((0..Metric::ALL.len(), 0..=150_usize, any::<bool>(), prop::collection::vec(1..1_024_usize, 0..4)), 1..40)
     ) {
         let data: Vec<_> = shapes.iter().map(|(metric, values, repeated, dimensions)| {
             let names: Vec<_> = dimensions.iter().map(|length| "x".repeat(*length)).collect();
             let names: Vec<_> = names.iter().map(String::as_str).collect();
             let samples: Vec<_> = (0..*values).map(|n| (n as f64, if *repeated { 2 } else { 1 })).collect();
-            datum(Metric::ALL[*metric], &samples, &names)
+            let datum = datum(Metric::ALL[*metric], &samples, &names);
+            // No sample: statistics instead.
+            if samples.is_empty() { Datum { values: Values::Statistics(STATISTICS), ..datum } } else { datum }
         }).collect();
         let planned: usize = data.iter().map(encoded_bytes).sum();
         let (config, requests) = service(|_, _| cbor(200, &[]));
