@@ -104,7 +104,9 @@ def parse_labels(value: str) -> dict[str, str]:
     return labels
 
 
-def _number(low: float, high: float, kind: type = float) -> Callable[[str], Any]:
+def in_range(low: float, high: float, kind: type = float) -> Callable[[str], Any]:
+    """Makes what parses a number of that kind; it raises ValueError outside of the range."""
+
     def parse(value: str) -> Any:
         expected = f"expected {'an integer' if kind is int else 'a number'} from {low:g} to {high:g}"
         try:
@@ -167,7 +169,7 @@ OPTIONS: Final = (
     ),
     Option(
         "flush-seconds",
-        _number(0.1, 3600),
+        in_range(0.1, 3600),
         "10",
         "<seconds>",
         "Time between two batches of a process.",
@@ -182,7 +184,7 @@ OPTIONS: Final = (
     ),
     Option(
         "spool-limit-mb",
-        _number(1, 1_000_000, int),
+        in_range(1, 1_000_000, int),
         "512",
         "<MB>",
         "Disk space for waiting batches; beyond it the oldest goes.",
@@ -190,14 +192,14 @@ OPTIONS: Final = (
     ),
     Option(
         "max-endpoints",
-        _number(1, 10_000, int),
+        in_range(1, 10_000, int),
         "500",
         "<count>",
         "Request names kept apart; further ones are counted as (other).",
     ),
     Option(
         "final-flush-seconds",
-        _number(0, 3600),
+        in_range(0, 3600),
         "10",
         "<seconds>",
         "Longest wait for the last batches at the end of the process.",

@@ -131,7 +131,7 @@ class _Owner:
         hidden = root / f".{name}"
         hidden.mkdir(parents=True, mode=0o700)
         try:
-            lock = _try_lock(hidden)
+            lock = try_lock(hidden)
             assert lock is not None  # noqa: S101  # the name is random: nobody else can hold it
             (hidden / "owner.json").write_text(json.dumps(about))
             hidden.rename(root / name)
@@ -169,7 +169,7 @@ class Orphan(_Owner):
     def lock(cls, folder: Path) -> Orphan | None:
         """None when its owner lives, another process was faster, or it is no folder that we may lock."""
         try:
-            lock = _try_lock(folder, create=0)
+            lock = try_lock(folder, create=0)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -203,7 +203,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _try_lock(folder: Path, create: int = os.O_CREAT) -> int | None:
+def try_lock(folder: Path, create: int = os.O_CREAT) -> int | None:
     """Takes the lock, which the system gives back when the process ends in any way; None when it is taken.
 
     `create`: 0 when only a lock that is there will do: making one in a folder that its owner deletes, or in a

@@ -8,6 +8,7 @@ no Locust. It cannot see single requests; batches hold what was added to Locust'
 - `settings`: options and environment variables
 - `client`: HTTP: TLS, login, bounds
 - `answers`: what Locust answers → plain data
+- `interface`: the questions that are asked
 - `watch`: looks at Locust → records; when runs begin and statistics start anew
 - `totals`: totals → differences
 - `state`: what is remembered from one look to the next

@@ -139,6 +139,8 @@ def read_status(text: str) -> Status:
 def _worker(found: Any) -> Worker:
     worker = _object(found, "workers")
     cpu, memory = worker.get("cpu_usage"), worker.get("memory_usage")
+    if memory == 0:
+        cpu = memory = None  # a worker measures both ten seconds after its start for the first time
     return Worker(
         str(worker.get("id", "")),
         str(worker.get("state", "")),

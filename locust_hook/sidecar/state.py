@@ -27,11 +27,13 @@ class State:
     """Locust as it was at the last look (`at_ms`, since the epoch; 0: there was none), and what was told.
 
     `seconds`: from the statistics' start to the last request. `started`: that start, as Locust's report gives
-    it. `seq`: number of the run's next batch.
+    it. `seq`: number of the run's next batch. `ahead_ms`: when the run was seen
+    to begin, as long as Locust's state does not say so yet.
     """
 
     run: Run | None = None
     seq: int = 0
+    ahead_ms: int = 0
     at_ms: int = 0
     locust_state: str = ""
     users: int = 0

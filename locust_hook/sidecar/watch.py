@@ -32,6 +32,10 @@ LATEST_START_SECONDS: Final = 10.0
 """By how much the time that new statistics cover may exceed that since the last look: a master counts from
 the start of its workers' reports, which come every three seconds."""
 
+LATEST_STATE_MS: Final = 5_000
+"""How late Locust may tell its state, which it keeps for two seconds (`locust.web.DEFAULT_CACHE_TIME`): the
+run that its counts told of before is the one that is spawning."""
+
 EARLIER_MS: Final = 600_000
 """How long before a run what is noted still belongs to it: workers connect before the test starts."""
 
@@ -62,11 +66,15 @@ class Origin:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a look means: statistics start `anew`; a run `begins`, or the one there was is over (`ends`)."""
+    """What a look means: statistics start `anew`; a run `begins`, or the one there was is over (`ends`).
+
+    `joined`: the run that begins was going on when it was seen first.
+    """
 
     anew: bool = False
     begins: bool = False
     ends: bool = False
+    joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class Naming:
 
 
 class Watch:
-    """Follows one Locust. Call `judge`, then `observe`; `take` gives what came since the last time."""
+    """Follows one Locust. Call `judge`, then `observe`; `batch` is what came since the last `done`."""
 
     def __init__(self, state: State, naming: Naming, max_endpoints: int) -> None:
         """Goes on from `state`."""
@@ -95,6 +103,12 @@ class Watch:
         self._users: list[Record] = []
         self._exceptions: list[Record] = []
         self._snapshots: list[Record] = []
+        self._records = {
+            "event": self._events,
+            "users": self._users,
+            "exception": self._exceptions,
+            "snapshot": self._snapshots,
+        }
 
     def wants_users_by_class(self, status: Status) -> bool:
         """Whether the number of users of each class may have changed."""
@@ -111,7 +125,7 @@ class Watch:
         state, total = self.state, look.statistics.total
         active = look.status.state in ACTIVE
         if state.at_ms == 0:
-            return Verdict(anew=True, begins=active or (waited and total.requests > 0))
+            return Verdict(anew=True, begins=active or (waited and total.requests > 0), joined=not waited)
         vanished = self._vanished(look.statistics)
         anew = (
             vanished
@@ -120,12 +134,12 @@ class Watch:
             or self._covers_less(look.statistics, at_ms)
             or (waited and started is not None and state.started is not None and started > state.started)
         )
-        starts = active and state.locust_state not in ACTIVE
+        was_active = state.locust_state in ACTIVE or at_ms - state.ahead_ms < LATEST_STATE_MS
+        starts = active and not was_active
         if state.run is None:
             return Verdict(anew, begins=active or total.requests > (0 if anew else state.requests))
         # Resetting the statistics keeps their (empty) lines, the start of a test does not.
-        restarted = anew and (vanished or waited or (state.locust_state not in ACTIVE and total.requests > 0))
-        # Locust tells its state up to two seconds late: a test that seems to start may be known already.
+        restarted = anew and (vanished or waited or (not was_active and total.requests > 0))
         begins = (restarted and (active or total.requests > 0)) or (starts and (anew or state.requests == 0))
         return Verdict(anew, begins, ends=restarted and not begins)
 
@@ -156,15 +170,19 @@ class Watch:
             if first:
                 before_ms = _started_ms(origin.started, at_ms)
             self._begin(origin.about, before_ms)
+            state.ahead_ms = at_ms
         elif verdict.ends:
             state.run = None
         elif verdict.anew and not first:
             self.event(at_ms, "reset_stats", {})
-        self._note_state(look.status, verdict, at_ms, first)
+        self._note_state(look.status, verdict, at_ms)
         self._note_users(look, at_ms)
-        self._note_snapshot(look, min(self._look_ms or before_ms, at_ms), at_ms)
+        if state.run is not None or first:
+            self._note_snapshot(look, min(self._look_ms or before_ms, at_ms), at_ms)
         state.at_ms = self._look_ms = at_ms
         state.locust_state = look.status.state
+        if look.status.state in ACTIVE:
+            state.ahead_ms = 0
         state.users = look.status.users
         state.requests = look.statistics.total.requests
         state.failures = look.statistics.total.failures
@@ -204,19 +222,19 @@ class Watch:
         self._events.append({"at_ms": at_ms, "kind": kind, "detail": detail})
         del self._events[:-MAX_EVENTS]
 
-    def _note_state(self, status: Status, verdict: Verdict, at_ms: int, first: bool) -> None:
+    def _note_state(self, status: Status, verdict: Verdict, at_ms: int) -> None:
         before, now = self.state.locust_state, status.state
         detail = {"state": now, "user_count": status.users}
-        if verdict.begins and not first:
+        if verdict.begins and not verdict.joined:
             self.event(at_ms, "test_start", detail)
             if now == "running":
                 self.event(at_ms, "spawning_complete", detail)
         elif now != before:
-            if now == "running" and before == "spawning":
+            if now == "running" and before:
                 kind = "spawning_complete"
             elif now == "spawning" and before == "running":
                 kind = "spawning"
-            elif now in ENDED and before not in ENDED and not first:
+            elif now in ENDED and before not in (*ENDED, ""):
                 kind = "test_stop"
             else:
                 kind = "state"
@@ -249,7 +267,7 @@ class Watch:
             else []
         )
         if state.run is None:
-            return  # what was there before anybody looked is nobody's run
+            return  # what was there at the first look, with no test running, is nobody's run
         for changed in exceptions:
             if changed.count > 0:
                 message, traceback = changed.key
@@ -288,12 +306,17 @@ class Watch:
     @property
     def has_records(self) -> bool:
         """Whether there is a run, and anything to write of it."""
-        return self.state.run is not None and bool(
-            self._events or self._users or self._exceptions or self._snapshots
+        return self.state.run is not None and any(self._records.values())
+
+    @property
+    def pending_requests(self) -> int:
+        """Requests that are in no batch yet."""
+        return sum(
+            int(endpoint["requests"]) for snapshot in self._snapshots for endpoint in snapshot["endpoints"]
         )
 
-    def take(self) -> tuple[Header, bytes]:
-        """The next batch, up to the last look."""
+    def batch(self) -> tuple[Header, bytes]:
+        """The next batch, up to the last look; `done` says that it was written."""
         run = self.state.run
         if run is None:
             raise ValueError("expected a run")
@@ -310,19 +333,17 @@ class Watch:
             hook=__version__,
             labels=dict(self.naming.labels),
         )
-        lines = [header.line]
-        for kind, collected in (
-            ("event", self._events),
-            ("users", self._users),
-            ("exception", self._exceptions),
-            ("snapshot", self._snapshots),
-        ):
-            lines += [line({kind: record}) for record in collected]
-            collected.clear()
+        records = [(kind, record) for kind, records in self._records.items() for record in records]
+        lines = [header.line, *(line({kind: record}) for kind, record in records)]
+        lines.append(line({"end": {"records": len(records), "requests": 0}}))
+        return header, compress(Chunk(line, False) for line in lines)
+
+    def done(self) -> None:
+        """The batch is written: the next one begins."""
+        for records in self._records.values():
+            records.clear()
         self.state.seq += 1
         self._batch_ms = self.state.at_ms
-        lines.append(line({"end": {"records": len(lines) - 1, "requests": 0}}))
-        return header, compress(Chunk(line, False) for line in lines)
 
     def go_back(self, state: State) -> None:
         """Forgets the snapshots and exceptions since `state`: the next look will tell them again, as one."""

@@ -319,16 +319,16 @@ def test_folders_that_cannot_be_locked_do_not_hold_up_others(
 def test_a_new_folder_is_never_taken_for_an_orphan(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     other = Spool(spool.root, 1_000, TO, "batches/t/r/other/")
     found: list[Orphan] = []
-    real = spool_module._try_lock
+    real = spool_module.try_lock
 
     def lock(
         folder: Path, *create: int
     ) -> int | None:  # another process looks while the folder is being made
-        monkeypatch.setattr(spool_module, "_try_lock", real)
+        monkeypatch.setattr(spool_module, "try_lock", real)
         found.extend(other.adopt())
         return real(folder)
 
-    monkeypatch.setattr(spool_module, "_try_lock", lock)
+    monkeypatch.setattr(spool_module, "try_lock", lock)
     spool.seal(0, 1, b"x")
     found.extend(other.adopt())
     assert found == []

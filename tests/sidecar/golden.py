@@ -84,7 +84,7 @@ def play() -> tuple[bytes, dict[str, Any]]:
         found = look(model, {"Buyer": model.users // 5, "Visitor": model.users - model.users // 5})
         at_ms = START_MS + 1000 * number
         watch.observe(found, watch.judge(found, at_ms), at_ms, Origin(About(), None))
-    _, content = watch.take()
+    _, content = watch.batch()
     expected = {
         "header": {
             "test": "checkout",
