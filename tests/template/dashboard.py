@@ -11,8 +11,8 @@ Body = dict[str, Any]
 Widget = dict[str, Any]
 
 _SCHEMA = re.compile(r"\{(?P<namespace>[^,}]+)(?P<dimensions>(?:,\w+)*)\}")
-_KEYWORDS = {"SOURCE", "filter", "fields", "stats", "sort", "limit", "by", "as", "desc", "and", "like"}
-_FUNCTIONS = {"count", "sum", "min", "max", "ispresent"}
+_KEYWORDS = {"SOURCE", "filter", "fields", "stats", "sort", "limit", "by", "as", "desc", "and", "like", "in"}
+_FUNCTIONS = {"coalesce", "sum", "max", "ispresent"}
 _WORD = re.compile(r"(?<![\w@.])[A-Za-z_]\w*")
 
 
@@ -46,22 +46,23 @@ def searched(expression: str) -> Iterator[Reference]:
     """The metrics that the searches in an expression, or a variable's `search`, name."""
     for found in _SCHEMA.finditer(expression):
         rest = expression[found.end() :].split("{")[0]
-        (metric,) = re.findall(r'MetricName="([^"]+)"', rest)
-        assert re.findall(r'(\w+)="', rest)[0] == "MetricName"
+        metrics = re.findall(r'MetricName="([^"]+)"', rest)
+        assert metrics
         dimensions = tuple(found["dimensions"].strip(",").split(",")) if found["dimensions"] else ()
-        yield Reference(found["namespace"].strip('"'), metric, dimensions)
+        yield from (Reference(found["namespace"].strip('"'), metric, dimensions) for metric in metrics)
 
 
-def log_fields(query: str) -> tuple[str, set[str]]:
-    """The type of log events that a query of Logs Insights filters by, and the fields that it reads."""
-    (kind,) = re.findall(r"filter type = '(\w+)'", query)
+def log_fields(query: str) -> tuple[set[str], set[str]]:
+    """The types of log events that a query of Logs Insights filters by, and the fields that it reads."""
+    ((one, several),) = re.findall(r"filter type (?:= '(\w+)'|in \[([^]]+)\])", query)
     fields: set[str] = set()
     known = _KEYWORDS | _FUNCTIONS
     for command in re.sub(r"'[^']*'|/[^/]*/", "", query).split("|"):
         # What a command names with `as` is there for the commands after it.
-        fields |= set(_WORD.findall(re.sub(r"\bas \w+", "", command))) - known
+        bare = re.sub(r"\bas \w+", "", command)
+        fields |= set(re.findall(r"`(\w+)`", bare)) | (set(_WORD.findall(re.sub(r"`\w+`", "", bare))) - known)
         known |= set(re.findall(r"\bas (\w+)", command))
-    return kind, fields
+    return {one} if one else set(re.findall(r"\w+", several)), fields
 
 
 def overlapping(widgets: list[Widget]) -> list[tuple[Widget, Widget]]:

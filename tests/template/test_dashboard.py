@@ -51,7 +51,7 @@ def body() -> Body:
 @pytest.fixture(scope="module")
 def full_body() -> Body:
     everything = {name: value for parameters in SYSTEM.values() for name, value in parameters.items()}
-    return body_with(Namespace="Load/Test.1_#-", ResolutionSeconds="60", **everything)
+    return body_with(Namespace="Load/Test.1_#-", ResolutionSeconds="60", ShowWorkers="true", **everything)
 
 
 def metrics_of(body: Body) -> set[Reference]:
@@ -198,9 +198,9 @@ def test_metrics_that_it_shows_are_published(body: Body) -> None:
             assert metric.namespace in ("AWS/Lambda", "AWS/SQS")
 
 
-def test_every_metric_that_is_published_is_shown(body: Body) -> None:
+def test_every_metric_that_is_published_is_shown() -> None:
     published = names()
-    shown = metrics_of(body)
+    shown = metrics_of(body_with(ShowWorkers="true"))
     assert {metric.metric for metric in shown if metric.namespace == published.namespace} == set(
         published.metrics
     )
@@ -208,6 +208,20 @@ def test_every_metric_that_is_published_is_shown(body: Body) -> None:
     assert {
         metric.metric for metric in shown if metric.namespace == published.relay_namespace
     } == published.relay_metrics - {"RequestsRelayed"}
+
+
+def test_workers_are_shown_when_asked_for(body: Body) -> None:
+    for system in ({}, {"EcsCluster": "shop"}):
+        without, having = body_with(**system), body_with(ShowWorkers="true", **system)
+        assert having["widgets"][: len(without["widgets"])] == without["widgets"]
+        added = having["widgets"][len(without["widgets"]) :]
+        assert len(added) == 3
+        bottom = max(widget["y"] + widget["height"] for widget in without["widgets"])
+        assert added[0]["y"] >= bottom
+        assert overlapping(having["widgets"]) == []
+    assert body_with(ShowWorkers="true")["widgets"][len(body["widgets"])]["y"] == max(
+        widget["y"] + widget["height"] for widget in body["widgets"]
+    )
 
 
 def test_percentiles_are_shown_of_all_requests_and_by_endpoint(body: Body) -> None:
@@ -224,13 +238,13 @@ def test_percentiles_are_shown_of_all_requests_and_by_endpoint(body: Body) -> No
 
 def test_queries_read_fields_of_log_events_that_exist(body: Body) -> None:
     events = names().log_events
-    kinds = set()
+    kinds: set[str] = set()
     for query in queries_of(body):
-        kind, fields = log_fields(query)
-        kinds.add(kind)
-        assert fields <= events[kind], query
+        read, fields = log_fields(query)
+        kinds |= read
+        assert fields <= set[str]().union(*(events[kind] for kind in read)), query
         assert query.startswith("SOURCE '<LogGroup>'\n| ")
-    assert kinds == {"request", "exception", "summary"}
+    assert kinds == {"request", "error", "exception", "summary"}
 
 
 def test_saved_queries_read_fields_of_log_events_that_exist() -> None:
@@ -240,8 +254,8 @@ def test_saved_queries_read_fields_of_log_events_that_exist() -> None:
         if resource["Type"] == "AWS::Logs::QueryDefinition"
     ]
     for query in saved:
-        kind, fields = log_fields(query["QueryString"])
-        assert fields <= names().log_events[kind], query
+        kinds, fields = log_fields(query["QueryString"])
+        assert fields <= set[str]().union(*(names().log_events[kind] for kind in kinds)), query
         assert query["Name"].startswith("stack/")
         assert query["LogGroupNames"] == ["<LogGroup>"]
     assert len(saved) == 4

@@ -52,11 +52,12 @@ def parameters() -> dict[str, Any]:
 # -- Metrics and log events ------------------------------------------------------------------------
 
 
-def test_readme_lists_the_metrics_of_load_tests() -> None:
-    documented = {
-        metric: (unit, {tuple(re.sub(r" \(.*", "", one).split(", ")) for one in dimensions.split(" · ")})
-        for metric, unit, dimensions, _ in table(README, "metric", "unit", "dimensions")
-    }
+def test_readme_and_docs_list_the_metrics_of_load_tests() -> None:
+    documented: dict[str, tuple[str, set[tuple[str, ...]]]] = {}
+    for text in (README, DASHBOARD):
+        for metrics, unit, dimensions, _ in table(text, "metric", "unit", "dimensions"):
+            sets = {tuple(re.sub(r" \(.*", "", one).split(", ")) for one in dimensions.split(" · ")}
+            documented |= dict.fromkeys(metrics.split(", "), (unit, sets))
     published = names()
     assert documented == {
         metric: (published.units[metric], sets) for metric, sets in published.metrics.items()
@@ -65,7 +66,7 @@ def test_readme_lists_the_metrics_of_load_tests() -> None:
 
 
 def test_docs_list_the_relay_s_own_metrics() -> None:
-    documented = {metric: unit for metric, unit, _ in table(DASHBOARD, "metric", "unit")}
+    documented = {metric: unit for metric, unit, _ in table(DASHBOARD, "metric", "unit", "what")}
     published = names()
     assert documented == {metric: published.units[metric] for metric in published.relay_metrics}
     assert f"namespace `{published.relay_namespace}`" in DASHBOARD
@@ -169,7 +170,8 @@ def test_docs_list_the_parameters_of_systems(parameters: dict[str, Any]) -> None
     documented: dict[str, str] = {}
     for found, examples, _ in table(DASHBOARD, "parameter", "example"):
         documented |= dict(zip(found.split(", "), examples.split(", "), strict=True))
-    assert {bare(name) for name in documented} == set(systems) - {"DashboardName"}
+    assert {bare(name) for name in documented} == set(systems) - {"DashboardName", "ShowWorkers"}
+    assert "`ShowWorkers=true`" in DASHBOARD
     for name, example in documented.items():
         assert re.fullmatch(parameters[bare(name)]["AllowedPattern"], bare(example))
 
