@@ -12,7 +12,7 @@ use fuzz::config::Config;
 use fuzz::distribution::Sample;
 use fuzz::plan::catalog::Metric;
 use fuzz::plan::limits::*;
-use fuzz::plan::{LogCall, MetricCall, Plan, encoded_bytes, plan};
+use fuzz::plan::{LogCall, MetricCall, Plan, Statistics, Values, encoded_bytes, plan};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -56,9 +56,14 @@ fn check_metrics(call: &MetricCall, now_ms: i64) {
     assert!((1..=MAX_DATA_PER_CALL).contains(&call.data.len()));
     assert!(call.data.iter().map(encoded_bytes).sum::<usize>() <= MAX_METRIC_CALL_BYTES);
     for datum in &call.data {
-        assert!((1..=MAX_VALUES_PER_DATUM).contains(&datum.samples.len()));
-        for Sample { value, count } in datum.samples.iter() {
-            assert!(value.is_finite() && value.abs() <= 2_f64.powi(360) && *count > 0);
+        match &datum.values {
+            Values::Samples(samples) => {
+                assert!((1..=MAX_VALUES_PER_DATUM).contains(&samples.len()));
+                for Sample { value, count } in samples.iter() {
+                    assert!(value.is_finite() && value.abs() <= 2_f64.powi(360) && *count > 0);
+                }
+            }
+            Values::Statistics(statistics) => check_statistics(statistics),
         }
         assert!(datum.dimensions.len() <= 30);
         for (_, value) in datum.dimensions.iter() {
@@ -69,6 +74,13 @@ fn check_metrics(call: &MetricCall, now_ms: i64) {
         let at_ms = datum.timestamp_s * 1000;
         assert!(in_window(at_ms, now_ms), "{at_ms} at {now_ms}");
     }
+}
+
+fn check_statistics(Statistics { count, sum, minimum, maximum }: &Statistics) {
+    assert!(*count > 0 && [sum, minimum, maximum].iter().all(|number| number.is_finite()));
+    // The sum is exact, and the means are rounded: as far as floats go.
+    let (count, slack) = (*count as f64, 1e-9 * (1.0 + sum.abs()));
+    assert!(minimum * count <= sum + slack && *sum <= maximum * count + slack);
 }
 
 fn check_logs(call: &LogCall, now_ms: i64) {
@@ -94,7 +106,7 @@ fn check_requests(plan: &Plan) {
     let data = plan.metric_calls.iter().flat_map(|call| &call.data);
     let requests: f64 = data
         .filter(|datum| datum.metric == Metric::Requests && datum.dimensions.len() == 1)
-        .flat_map(|datum| datum.samples.iter())
+        .flat_map(|datum| datum.samples().iter())
         .map(|sample| sample.value * sample.count as f64)
         .sum();
     assert_eq!(requests, plan.requests as f64);
