@@ -1,5 +1,6 @@
 //! The services, as the other modules want them: the only place where requests are sent.
 
+mod http;
 mod logs;
 mod metrics;
 mod s3;
@@ -28,7 +29,7 @@ const OBJECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the environment says of region, credentials and endpoints.
 pub async fn environment() -> SdkConfig {
-    aws_config::load_defaults(BehaviorVersion::latest()).await
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http::client()).load().await
 }
 
 /// Calls to CloudWatch are attempted once: [`deliver`](crate::deliver) repeats them, and counts what it repeats.
