@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 
 from benches import programs, relay_process
@@ -162,15 +163,20 @@ class Scenario:
 
 def works(rate: float, flushes: Sequence[int], merged: Sequence[int]) -> Iterator[tuple[int, Work]]:
     """What an invocation takes, for each flush interval and number of batches."""
+
+    @cache
+    def work(seconds: int, batches: int) -> Work:
+        say(f"planning {batches} batches of {seconds} s at {rate:,g} requests/s …")
+        batch = Batch(round(rate * seconds * batches), seconds)
+        single = programs.preview(Batch(round(rate * seconds), seconds).file)
+        relayed = relay_process.invocation(batch, CPU_ROUNDS)
+        return Work(seconds, batches, programs.preview(batch.file), single, relayed)
+
     for flush in flushes:
         # The hook looks at the size of its columns once a second.
         seconds = min(flush, ceil(FLUSH_BYTES / ROW_BYTES / rate))
-        single = programs.preview(Batch(round(rate * seconds), seconds).file)
         for batches in merged:
-            say(f"planning {batches} batches of {seconds} s at {rate:,g} requests/s …")
-            batch = Batch(round(rate * seconds * batches), seconds)
-            relayed = relay_process.invocation(batch, CPU_ROUNDS)
-            yield flush, Work(seconds, batches, programs.preview(batch.file), single, relayed)
+            yield flush, work(seconds, batches)
 
 
 def scenarios(rate: float, quick: bool) -> list[Scenario]:
