@@ -125,7 +125,7 @@ class Sidecar:
             verdict = self._watch.judge(
                 look, at_ms, waited=self._waited, started=origin.started if origin else None
             )
-            if verdict.begins and origin is None:
+            if (verdict.begins or verdict.anew) and origin is None:
                 origin = self._interface.origin()
         except (ClientError, AnswerError) as error:
             self._away(error)

@@ -156,12 +156,13 @@ class Watch:
         return now <= (at_ms - self.state.at_ms) / 1000 + LATEST_START_SECONDS
 
     def observe(self, look: Look, verdict: Verdict, at_ms: int, origin: Origin | None = None) -> None:
-        """Notes the changes since the last look; `origin`: needed when a run begins."""
+        """Notes the changes since the last look; `origin`: of statistics that start anew, or a run."""
         state = self.state
         first = state.at_ms == 0
         before_ms = state.at_ms or at_ms
         if verdict.anew:
             state.clear()
+            state.started = None
         if origin is not None:
             state.started = origin.started
         if verdict.begins:

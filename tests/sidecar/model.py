@@ -36,7 +36,7 @@ class Endpoint:
             *(min(ordered, default=0), max(ordered, default=0)),
             sum(self.sizes) / count if count else 0,
             *(count / seconds if seconds else 0.0, self.failures / seconds if seconds else 0.0),
-            *([round(value) for value in percentiles] if count else ["N/A"] * len(PERCENTS)),
+            *([round(min(value, 1e9)) for value in percentiles] if count else ["N/A"] * len(PERCENTS)),
         ]
 
 
