@@ -66,17 +66,16 @@ def aws() -> Iterator[LocalAws]:
         logs = aws.client("logs")
         logs.create_log_group(logGroupName="/shop")
         logs.create_log_stream(logGroupName="/shop", logStreamName="s")
-        for test, message, count in (("one", "no", 2), ("two", "<b>", 3)):
+        # The third is older than what the dashboard shows.
+        for test, message, count, age in (("one", "no", 2, 5), ("two", "<b>", 3, 5), ("old", "x", 1, 3600)):
             text = json.dumps({"test": test, "message": message})
             events = [{"timestamp": int(now.timestamp() * 1000), "message": text}]
             logs.put_log_events(logGroupName="/shop", logStreamName="s", logEvents=events * count)
             for name in ("GET /", "PUT /"):
-                metric = {"MetricName": "Requests", "Value": count, "StorageResolution": 1, "Timestamp": now}
                 dimensions = [{"Name": "Test", "Value": test}, {"Name": "Name", "Value": name}]
-                data = [
-                    {**metric, "Dimensions": dimensions, "Timestamp": now - timedelta(seconds=at)}
-                    for at in (5, 6)
-                ]
+                metric = {"MetricName": "Requests", "Dimensions": dimensions, "StorageResolution": 1}
+                times = [now - timedelta(seconds=age + at) for at in (0, 1)]
+                data = [{**metric, "Value": count, "Timestamp": time} for time in times]
                 aws.client("cloudwatch").put_metric_data(Namespace="Shop", MetricData=data)
         yield aws
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.error import HTTPError
@@ -76,17 +75,17 @@ def test_other_sites_and_other_paths_get_nothing(live: Live, running: Test) -> N
     assert running.asked == []
 
 
-def test_the_end_waits_for_an_open_page_and_needs_the_server_no_more(live: Live, tab: Page) -> None:
+def test_the_end_waits_for_an_open_page_which_then_needs_the_server_no_more(running: Test, tab: Page) -> None:
     tab.resize(1000, 700)
-    tab.open(live.url)
-    tab.until("document.getElementById('state').textContent === '● Live'")
-    first = tab.widgets()[0]["text"]
-    tab.until(f"document.querySelector('main').innerText !== {json.dumps(first)}")
-    data = snapshot(graph("Users", series("users", 77), view="singleValue"))
-    end = threading.Thread(target=live.finish, args=(data, "Ended. It is in a file"))
-    end.start()
+    with Live(running.take).running() as live:
+        tab.open(live.url)
+        tab.until("document.getElementById('state').textContent === '● Live'")
+        first = tab.widgets()[0]["text"]
+        tab.until(f"document.querySelector('main').innerText !== {json.dumps(first)}")
+        live.finish(
+            snapshot(graph("Users", series("users", 77), view="singleValue")), "Ended. It is in a file"
+        )
     tab.until("document.getElementById('state').textContent === 'Ended. It is in a file'")
-    end.join()
     assert "77" in tab.widgets()[0]["text"]
     assert tab.run("document.querySelectorAll('option').length") == 2
     assert tab.problems == []
