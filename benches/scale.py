@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import ceil
 
 from benches import programs, relay_process
@@ -57,8 +56,8 @@ CPU_ROUNDS = 3
 class Work:
     """What one invocation takes: `merged` batches, each of `seconds` of one worker."""
 
-    seconds: float
-    """The flush interval, or less: the hook flushes earlier when its columns are full."""
+    seconds: int
+    """The flush interval."""
     merged: int
     plan: Preview
     """Of what all of these workers saw, as one batch."""
@@ -112,7 +111,6 @@ class Scenario:
     """So many workers, all at `Work.requests` per interval."""
 
     workers: int
-    flush_seconds: int
     work: Work
     outcome: Outcome
 
@@ -161,10 +159,9 @@ class Scenario:
         return self.per_second(prices.LOGS_INGESTED.of(self.work.merged * self.work.single.log_bytes)) * 3600
 
 
-def works(rate: float, flushes: Sequence[int], merged: Sequence[int]) -> Iterator[tuple[int, Work]]:
+def works(rate: float, flushes: Sequence[int], merged: Sequence[int]) -> Iterator[Work]:
     """What an invocation takes, for each flush interval and number of batches."""
 
-    @cache
     def work(seconds: int, batches: int) -> Work:
         say(f"planning {batches} batches of {seconds} s at {rate:,g} requests/s …")
         batch = Batch(round(rate * seconds * batches), seconds)
@@ -172,20 +169,18 @@ def works(rate: float, flushes: Sequence[int], merged: Sequence[int]) -> Iterato
         relayed = relay_process.invocation(batch, CPU_ROUNDS)
         return Work(seconds, batches, programs.preview(batch.file), single, relayed)
 
-    for flush in flushes:
-        # The hook looks at the size of its columns once a second.
-        seconds = min(flush, ceil(FLUSH_BYTES / ROW_BYTES / rate))
+    full = ceil(FLUSH_BYTES / ROW_BYTES / rate)  # the hook looks at the size of its columns once a second
+    for seconds in sorted({min(flush, full) for flush in flushes}):
         for batches in merged:
-            yield flush, work(seconds, batches)
+            yield work(seconds, batches)
 
 
 def scenarios(rate: float, quick: bool) -> list[Scenario]:
     """All combinations; several batches an invocation only where there are so many workers."""
     account = Account(PUT_METRIC_DATA_PER_SECOND, LAMBDA_CONCURRENCY)
     found = []
-    for flush, work in works(
-        rate, FLUSH_SECONDS[::2] if quick else FLUSH_SECONDS, MERGED[:2] if quick else MERGED
-    ):
+    flushes, merged = (FLUSH_SECONDS[::2], MERGED[:2]) if quick else (FLUSH_SECONDS, MERGED)
+    for work in works(rate, flushes, merged):
         for workers in WORKERS:
             if work.merged <= workers:
                 outcome = simulate(
@@ -196,8 +191,8 @@ def scenarios(rate: float, quick: bool) -> list[Scenario]:
                     delay=DELAY_SECONDS,
                     window=WINDOW_SECONDS,
                 )
-                found.append(Scenario(workers, flush, work, outcome))
-    return sorted(found, key=lambda one: (one.workers, one.flush_seconds, one.work.merged))
+                found.append(Scenario(workers, work, outcome))
+    return sorted(found, key=lambda one: (one.workers, one.work.seconds, one.work.merged))
 
 
 def report(found: Sequence[Scenario], rate: float) -> str:
@@ -209,8 +204,7 @@ def report(found: Sequence[Scenario], rate: float) -> str:
     rows = [
         (
             f"{one.workers:,}",
-            f"{one.flush_seconds}"
-            + (f" ({one.work.seconds:g})" if one.work.seconds < one.flush_seconds else ""),
+            one.work.seconds,
             one.work.merged,
             number(one.per_second(one.work.merged)),
             number(one.per_second(one.work.plan.metric_calls)),
@@ -227,11 +221,14 @@ def report(found: Sequence[Scenario], rate: float) -> str:
         )
         for one in found
     ]
+    longest = max(one.work.seconds for one in found)
     notes = [
         f"Each worker {rate:,g} requests/s; all begin within one second. "
         f"Prices: {prices.REGION}, {prices.AS_OF}.",
         f"Quotas: {PUT_METRIC_DATA_PER_SECOND} PutMetricData/s, {LAMBDA_CONCURRENCY:,} Lambdas, "
         f"{PUT_LOG_EVENTS_PER_SECOND:,} PutLogEvents/s, {S3_WRITES_PER_SECOND:,} S3 writes/s of a prefix.",
+        f"At this rate, the hook's columns are full after {ceil(FLUSH_BYTES / ROW_BYTES / rate)} s: then it "
+        f"flushes in any case. The longest interval here is {longest} s.",
         f"Workers that begin together upload together: {max(WORKERS):,} objects in one second of each "
         "interval. What S3 refuses then waits in the hook's spool.",
         f"Log streams are made once by each worker, {CREATE_LOG_STREAM_PER_SECOND} a second: "
@@ -241,7 +238,11 @@ def report(found: Sequence[Scenario], rate: float) -> str:
 
 
 def fan_in(found: Sequence[Scenario]) -> Iterator[str]:
-    """The cheapest setting within the quotas, for each number of workers."""
+    """Where the quota ends without fan-in, and the best settings within the quotas."""
+    for one in found:
+        if one.workers == max(WORKERS) and one.work.merged == 1:
+            most = PUT_METRIC_DATA_PER_SECOND * one.work.seconds / one.work.plan.metric_calls
+            yield f"With {_setting(one)}, {most:,.0f} workers use up the quota of PutMetricData."
     for workers in WORKERS:
         those = [one for one in found if one.workers == workers]
         possible = [one for one in those if one.within_quotas]
@@ -257,7 +258,7 @@ def fan_in(found: Sequence[Scenario]) -> Iterator[str]:
 
 
 def _setting(one: Scenario) -> str:
-    return f"a flush every {one.flush_seconds} s and {one.work.merged} in an invocation"
+    return f"a flush every {one.work.seconds} s and {one.work.merged} in an invocation"
 
 
 def summary(found: Sequence[Scenario]) -> dict[str, float]:
