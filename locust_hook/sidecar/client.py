@@ -202,13 +202,14 @@ class Client:
     def _keep(self, header: str) -> None:
         """Keeps a cookie. There is one server, whose cookies all go back to it."""
         try:
-            for name, morsel in SimpleCookie(header).items():
-                if morsel.value == "" or morsel["max-age"] == "0":
-                    self._cookies.pop(name, None)
-                elif name in self._cookies or len(self._cookies) < MAX_COOKIES:
-                    self._cookies[name] = morsel.coded_value
-        except CookieError as error:
-            raise ClientError(f"expected a cookie, found {error}") from error
+            cookies = SimpleCookie(header)
+        except CookieError:
+            return  # as browsers do it (RFC 6265 section 5.2)
+        for name, morsel in cookies.items():
+            if morsel.value == "" or morsel["max-age"] == "0":
+                self._cookies.pop(name, None)
+            elif name in self._cookies or len(self._cookies) < MAX_COOKIES:
+                self._cookies[name] = morsel.coded_value
 
 
 def _shown(answer: Answer) -> str:

@@ -121,7 +121,7 @@ class Sidecar:
             statistics = self._interface.statistics()
             at_ms = self._now_ms()
             look = Look(status, statistics)
-            origin = self._interface.origin() if self._waited and self._watch.state.at_ms else None
+            origin = self._interface.origin() if self._watch.wants_origin(status, self._waited) else None
             verdict = self._watch.judge(
                 look, at_ms, waited=self._waited, started=origin.started if origin else None
             )

@@ -116,11 +116,16 @@ class Watch:
             return False
         return self._by_class is None or status.state == "spawning" or status.users != self.state.users
 
+    def wants_origin(self, status: Status, waited: bool) -> bool:
+        """Whether the statistics' start is worth asking for: they may be others than at the last look."""
+        starts = status.state in ACTIVE and self.state.locust_state not in ACTIVE
+        return self.state.at_ms > 0 and (waited or starts)
+
     def judge(self, look: Look, at_ms: int, *, waited: bool = False, started: str | None = None) -> Verdict:
         """What this look means, compared with the last one.
 
-        `waited`: whether this is the first look after Locust could not be seen, so that `started` (if known)
-        is to be compared as well.
+        `waited`: whether this is the first look after a time in which Locust could not be seen. `started`:
+        the statistics' start, if it was asked for (see `wants_origin`).
         """
         state, total = self.state, look.statistics.total
         active = look.status.state in ACTIVE
@@ -132,7 +137,7 @@ class Watch:
             or total.requests < state.requests
             or total.failures < state.failures
             or self._covers_less(look.statistics, at_ms)
-            or (waited and started is not None and state.started is not None and started > state.started)
+            or (started is not None and state.started is not None and started > state.started)
         )
         was_active = state.locust_state in ACTIVE or at_ms - state.ahead_ms < LATEST_STATE_MS
         starts = active and not was_active

@@ -96,8 +96,9 @@ class Play:
             About("2.47.0", "http://x", "my/test.py"),
             f"2026-11-21T11:{9 + second // 60:02}:{second % 60:02}Z",
         )
+        asked = self.watch.wants_origin(look.status, self.waited)
         verdict = self.watch.judge(
-            look, self.at_ms, waited=self.waited, started=origin.started if self.waited else None
+            look, self.at_ms, waited=self.waited, started=origin.started if asked else None
         )
         self.waited = False
         if verdict.begins or verdict.ends:
@@ -251,6 +252,26 @@ def test_the_next_test_is_another_run(late: int, kept: bool) -> None:
     assert requests(play.told) == ({"/a": 110, "/b": 4} if kept else {"/a": 50, "/b": 64})
     assert play.kinds().count("test_start") == 1
     assert [batch.header["seq"] for batch in play.batches] == [0, 0]
+
+
+def test_the_next_test_after_a_very_short_one() -> None:
+    play = Play()
+    play.look()
+    play.start()
+    play.request("/a", 5)
+    play.pass_time(100)
+    play.look()
+    play.stop()
+    play.pass_time(100)
+    play.look()
+    play.at_ms += 1000
+    play.start()
+    play.request("/a", 6)
+    play.pass_time(900)  # more than the time of the test before
+    play.look()
+    play.write()
+    assert requests(play.told) == {"/a": 11}
+    assert len(play.runs) == 2
 
 
 @pytest.mark.parametrize("ahead", [False, True])
