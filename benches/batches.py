@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import shutil
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import islice
-from math import ceil
 from pathlib import Path
 from types import SimpleNamespace
 
 from benches import workload
-from benches.workload import arrivals, requests
+from benches.workload import requests
 from locust_hook.recording import columns, encode
 
 ROOT = Path(__file__).parents[1]
@@ -20,8 +20,8 @@ FOLDER = ROOT / "target" / "bench" / "batches"
 
 DAY = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
 """Today (UTC): CloudWatch takes nothing that is weeks old, so that batches cannot be of a fixed time."""
-FROM_MS = int(DAY.timestamp() * 1000) + 437
-"""Start of a batch, milliseconds since the epoch: not at a whole second, as in life."""
+FROM_MS = int(DAY.timestamp() * 1000)
+"""Start of a batch, milliseconds since the epoch: at a whole second, as the hook flushes."""
 
 _OK, _BROKEN = SimpleNamespace(status_code=200), SimpleNamespace(status_code=500)
 _ERROR = ValueError("500 Server Error")
@@ -41,15 +41,10 @@ class Batch:
 
     def content(self) -> bytes:
         """The batch's bytes."""
-        last = 0.0
-
-        def now() -> float:
-            nonlocal last
-            last = next(at)
-            return last
-
-        at = arrivals(FROM_MS / 1000, self.requests / self.seconds, self.seq)
-        made = columns.Columns(500, now=now)
+        rng = random.Random(self.seq + 1_000_000)  # noqa: S311  # repeatable, not secret
+        start, step = FROM_MS / 1000, self.seconds / self.requests
+        at = (start + (number + rng.random()) * step for number in range(self.requests))
+        made = columns.Columns(500, now=at.__next__)
         made.begin(500, [])
         listener = made.on_request
         for request in islice(requests(self.seq + 1), self.requests):
@@ -62,10 +57,9 @@ class Batch:
                 exception=_ERROR if request.failed else None,
                 response_length=request.size,
             )
-        to_ms = max(ceil(last * 1000), FROM_MS + round(self.seconds * 1000))
-        return encode.compress(encode.encode(self._header(to_ms), made.take(), made))
+        return encode.compress(encode.encode(self._header(), made.take(), made))
 
-    def _header(self, to_ms: int) -> encode.Header:
+    def _header(self) -> encode.Header:
         return encode.Header(
             test="bench",
             run="20261121T103000Z-0000",
@@ -73,7 +67,7 @@ class Batch:
             seq=self.seq,
             run_started_ms=FROM_MS,
             from_ms=FROM_MS,
-            to_ms=to_ms,
+            to_ms=FROM_MS + round(self.seconds * 1000),
             host="https://shop.example",
             locust="2.47.0",
             hook="0.1.0",

@@ -12,6 +12,7 @@ import random
 from collections import deque
 from dataclasses import dataclass
 from itertools import count
+from math import floor
 
 WARM_UP_INTERVALS = 2
 """Of which nothing is counted."""
@@ -58,18 +59,18 @@ def simulate(
     invocation: Invocation,
     account: Account,
     *,
-    spread: float = 1.0,
+    spread: float = 0.0,
     delay: float = 1.0,
     window: float = 5.0,
     intervals: int = 12,
 ) -> Outcome:
-    """Runs so many intervals; the workers begin within `spread` seconds of each other.
+    """Runs so many intervals; the first ones end at whole seconds, by chance within `spread` of each other.
 
     `delay` passes between the end of an interval and the invocation: upload and notification. A queue gathers
     `invocation.batches` of them, or as many as come in `window` seconds.
     """
     rng = random.Random(1)  # noqa: S311  # repeatable, not secret
-    phases = [rng.uniform(0, spread) for _ in range(workers)]
+    phases = [floor(rng.uniform(0, spread)) for _ in range(workers)]
     flushes = sorted(
         phase + number * interval
         for phase in phases

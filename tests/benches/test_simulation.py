@@ -20,6 +20,10 @@ def test_workers_that_flush_together_run_together() -> None:
     assert simulate(50, 10, WORK, PLENTY, spread=0).peak_concurrency == 50
 
 
+def test_workers_that_flush_at_different_seconds_run_at_different_times() -> None:
+    assert simulate(50, 10, WORK, PLENTY, spread=10).peak_concurrency < 15
+
+
 def test_workers_wait_for_places_below_the_concurrency() -> None:
     found = simulate(10, 10, WORK, Account(1e9, concurrency=1), spread=0, delay=1)
     assert found.peak_concurrency == 1
