@@ -11,16 +11,15 @@ CORPUS = Path(__file__).parent / "corpus"
 
 def main() -> None:
     """Writes the inputs; those found by fuzzing stay."""
+    data = ROOT / "tests" / "data"
+    good = sorted([*data.glob("*.ndjson.*"), *data.glob("sidecar/*.ndjson.*")])
     batches = [
-        *sorted((ROOT / "tests" / "data").glob("*.ndjson.*")),
-        *sorted((ROOT / "tests" / "data" / "bad").iterdir()),
+        *good,
+        *sorted((data / "bad").iterdir()),
     ]
     write("notification", {path.name: path.read_bytes() for path in sorted((ROOT / "events").glob("*.json"))})
     write("batch", {path.name: path.read_bytes() for path in batches})
-    texts = {
-        path.name: gzip.decompress(path.read_bytes())
-        for path in sorted((ROOT / "tests" / "data").glob("*.gz"))
-    }
+    texts = {path.name: gzip.decompress(path.read_bytes()) for path in good if path.suffix == ".gz"}
     settings = (0, 0b00101, 0b11111)
     write(
         "plan",

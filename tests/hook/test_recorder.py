@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,23 @@ def test_memory_is_bounded_while_the_disk_hangs(recorder: Recorder, monkeypatch:
     assert recorder.summary().endswith("; LOST 1,000 requests")
     os.close(hangs)
     os.close(go_on)
+
+
+@pytest.mark.parametrize(
+    ("now", "length", "share", "due"),
+    [
+        (100.003, 10, 1, 110),  # a moment late: no drift
+        (100.9, 10, 1, 110),
+        (100.9, 10, 0.0, 101),  # the first interval
+        (100.2, 10, 0.55, 105),
+        (100.0, 10, 0.0, 101),
+        (100.7, 1, 1, 101),
+        (100.7, 0.5, 0.3, 101.2),  # shorter than a second: as it comes
+    ],
+)
+def test_batches_end_at_whole_seconds(
+    recorder: Recorder, now: float, length: float, share: float, due: float
+) -> None:
+    recorder.clock = lambda: now
+    recorder.settings = replace(recorder.settings, flush_seconds=length)
+    assert recorder._due(share) == pytest.approx(due)
