@@ -1,4 +1,4 @@
-"""What the relay is measured beside is built as the relay is: same profile, same versions of what both use."""
+"""What the relay is measured beside is built as the relay is: same profile, same versions."""
 
 from pathlib import Path
 from typing import Any
