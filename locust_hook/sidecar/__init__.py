@@ -9,7 +9,8 @@ no Locust. It cannot see single requests; batches hold what was added to Locust'
 - `client`: HTTP: TLS, login, bounds
 - `answers`: what Locust answers → plain data
 - `interface`: the questions that are asked
-- `watch`: looks at Locust → records; when runs begin and statistics start anew
+- `judge`: what a look means: when tests start, when statistics start anew
+- `watch`: looks → records and headers
 - `totals`: totals → differences
 - `state`: what is remembered from one look to the next
 - `checkpoint`: the state on disk, in one step with the batch that it is the state after

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import answers
 from .answers import Counted, Statistics, Status
 from .client import Client
-from .watch import Origin
+from .judge import Origin
 
 
 class Interface:

@@ -18,10 +18,11 @@ from .answers import AnswerError
 from .checkpoint import Batch, Checkpoint
 from .client import ClientError, LoginError
 from .interface import Interface
+from .judge import ENDED, Look, judge, wants_origin
 from .sender import Sender
 from .settings import SidecarSettings
 from .state import Run
-from .watch import ENDED, Look, Naming, Watch
+from .watch import Naming, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -121,9 +122,15 @@ class Sidecar:
             statistics = self._interface.statistics()
             at_ms = self._now_ms()
             look = Look(status, statistics)
-            origin = self._interface.origin() if self._watch.wants_origin(status, self._waited) else None
-            verdict = self._watch.judge(
-                look, at_ms, waited=self._waited, started=origin.started if origin else None
+            origin = (
+                self._interface.origin() if wants_origin(self._watch.state, status, self._waited) else None
+            )
+            verdict = judge(
+                self._watch.state,
+                look,
+                at_ms,
+                waited=self._waited,
+                started=origin.started if origin else None,
             )
             if (verdict.begins or verdict.anew) and origin is None:
                 origin = self._interface.origin()

@@ -1,9 +1,4 @@
-"""Looks at Locust → records of a batch; recognises when a test starts and when statistics start anew. Pure.
-
-Locust tells totals and never when they began, so a new start is inferred: totals shrink, endpoints vanish,
-the time that the statistics cover shrinks, or (after a time in which nobody looked) their start is a later
-one.
-"""
+"""Looks at Locust → records of a batch, and the header that they belong under. Pure."""
 
 from __future__ import annotations
 
@@ -11,70 +6,21 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from .. import __version__
-from ..recording.columns import MAX_ERROR, MAX_EVENTS, MAX_NAME, MAX_TRACEBACK, OTHER, text
+from ..recording.columns import MAX_ERROR, MAX_EVENTS, MAX_NAME, MAX_TRACEBACK, text
 from ..recording.encode import Chunk, Header, compress, line
-from .answers import About, Counted, Statistics, Status
+from .answers import About, Status
+from .judge import ACTIVE, Look, Origin, Verdict
 from .state import Run, State
 from .totals import ERROR_LIMITS
-
-ACTIVE: Final = frozenset(("spawning", "running"))
-"""Locust's states in which a test runs (`locust.runners.STATE_SPAWNING`, `STATE_RUNNING`)."""
-
-ENDED: Final = frozenset(("ready", "stopped", "missing"))
-"""Locust's states in which none does, and none is about to end."""
-
-LATEST_START_SECONDS: Final = 10.0
-"""By how much the time that new statistics cover may exceed that since the last look: a master counts from
-the start of its workers' reports, which come every three seconds."""
-
-LATEST_STATE_MS: Final = 5_000
-"""How late Locust may tell its state, which it keeps for two seconds (`locust.web.DEFAULT_CACHE_TIME`): the
-run that its counts told of before is the one that is spawning."""
 
 EARLIER_MS: Final = 600_000
 """How long before a run what is noted still belongs to it: workers connect before the test starts."""
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Look:
-    """One look at Locust. None: was not asked for."""
-
-    status: Status
-    statistics: Statistics
-    errors: list[Counted] | None = None
-    exceptions: list[Counted] | None = None
-    by_class: Mapping[str, int] | None = None
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What Locust tells of a test, asked for when a test starts and after a time in which nobody looked.
-
-    `started`: the statistics' start, UTC, ISO 8601, to the second.
-    """
-
-    about: About
-    started: str | None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a look means: statistics start `anew`; a run `begins`, or the one there was is over (`ends`).
-
-    `joined`: the run that begins was going on when it was seen first.
-    """
-
-    anew: bool = False
-    begins: bool = False
-    ends: bool = False
-    joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +34,7 @@ class Naming:
 
 
 class Watch:
-    """Follows one Locust. Call `judge`, then `observe`; `batch` is what came since the last `done`."""
+    """Follows one Locust. What `judge` says of a look, `observe` notes; `batch` is what came since `done`."""
 
     def __init__(self, state: State, naming: Naming, max_endpoints: int) -> None:
         """Goes on from `state`."""
@@ -116,75 +62,15 @@ class Watch:
             return False
         return self._by_class is None or status.state == "spawning" or status.users != self.state.users
 
-    def wants_origin(self, status: Status, waited: bool) -> bool:
-        """Whether the statistics' start is worth asking for: they may be others than at the last look."""
-        starts = status.state in ACTIVE and self.state.locust_state not in ACTIVE
-        return self.state.at_ms > 0 and (waited or starts)
-
-    def judge(self, look: Look, at_ms: int, *, waited: bool = False, started: str | None = None) -> Verdict:
-        """What this look means, compared with the last one.
-
-        `waited`: whether this is the first look after a time in which Locust could not be seen. `started`:
-        the statistics' start, if it was asked for (see `wants_origin`).
-        """
-        state, total = self.state, look.statistics.total
-        active = look.status.state in ACTIVE
-        if state.at_ms == 0:
-            return Verdict(anew=True, begins=active or (waited and total.requests > 0), joined=not waited)
-        vanished = self._vanished(look.statistics)
-        anew = (
-            vanished
-            or total.requests < state.requests
-            or total.failures < state.failures
-            or self._covers_less(look.statistics, at_ms)
-            or (started is not None and state.started is not None and started > state.started)
-        )
-        was_active = state.locust_state in ACTIVE or at_ms - state.ahead_ms < LATEST_STATE_MS
-        starts = active and not was_active
-        if state.run is None:
-            return Verdict(anew, begins=active or total.requests > (0 if anew else state.requests))
-        # Resetting the statistics keeps their (empty) lines, the start of a test does not.
-        restarted = anew and (vanished or waited or (not was_active and total.requests > 0))
-        begins = (restarted and (active or total.requests > 0)) or (starts and (anew or state.requests == 0))
-        return Verdict(anew, begins, ends=restarted and not begins)
-
-    def _vanished(self, statistics: Statistics) -> bool:
-        now = {(text(entry.method, MAX_NAME), text(entry.name, MAX_NAME)) for entry in statistics.entries}
-        told = self.state.endpoints.told
-        return any(totals.requests and key not in now and OTHER not in key for key, totals in told.items())
-
-    def _covers_less(self, statistics: Statistics, at_ms: int) -> bool:
-        before, now = self.state.seconds, statistics.seconds
-        if before is None or now is None or now >= before - 0.001:
-            return False
-        # Else it is only Locust's clock that was set back.
-        return now <= (at_ms - self.state.at_ms) / 1000 + LATEST_START_SECONDS
-
     def observe(self, look: Look, verdict: Verdict, at_ms: int, origin: Origin | None = None) -> None:
         """Notes the changes since the last look; `origin`: of statistics that start anew, or a run."""
         state = self.state
         first = state.at_ms == 0
-        before_ms = state.at_ms or at_ms
-        if verdict.anew:
-            state.clear()
-            state.started = None
-        if origin is not None:
-            state.started = origin.started
-        if verdict.begins:
-            if origin is None:
-                raise ValueError("expected an origin for the run that begins")
-            if first:
-                before_ms = _started_ms(origin.started, at_ms)
-            self._begin(origin.about, before_ms)
-            state.ahead_ms = at_ms
-        elif verdict.ends:
-            state.run = None
-        elif verdict.anew and not first:
-            self.event(at_ms, "reset_stats", {})
+        self._turn(verdict, at_ms, origin)
         self._note_state(look.status, verdict, at_ms)
         self._note_users(look, at_ms)
         if state.run is not None or first:
-            self._note_snapshot(look, min(self._look_ms or before_ms, at_ms), at_ms)
+            self._note_snapshot(look, min(self._look_ms or at_ms, at_ms), at_ms)
         state.at_ms = self._look_ms = at_ms
         state.locust_state = look.status.state
         if look.status.state in ACTIVE:
@@ -193,6 +79,26 @@ class Watch:
         state.requests = look.statistics.total.requests
         state.failures = look.statistics.total.failures
         state.seconds = look.statistics.seconds
+
+    def _turn(self, verdict: Verdict, at_ms: int, origin: Origin | None) -> None:
+        """Leaves the statistics or the run behind that are over."""
+        state = self.state
+        if verdict.anew:
+            state.clear()
+            state.started = None
+        if origin is not None:
+            state.started = origin.started
+        if verdict.begins:
+            if origin is None:
+                raise ValueError("expected an origin for the run that begins")
+            if verdict.anew:
+                state.endpoints.told.clear()  # another test has other endpoints
+            self._begin(origin.about, origin.started_ms(state.at_ms, at_ms))
+            state.ahead_ms = at_ms
+        elif verdict.ends:
+            state.run = None
+        elif verdict.anew and state.at_ms > 0:
+            self.event(at_ms, "reset_stats", {})
 
     def _begin(self, about: About, started_ms: int) -> None:
         state, naming = self.state, self.naming
@@ -214,7 +120,6 @@ class Watch:
             locust=text(about.version, MAX_NAME),
         )
         state.seq = 0
-        state.endpoints.told.clear()
         self._look_ms = self._batch_ms = started_ms
         for records in (self._events, self._users):
             records[:] = [record for record in records if record["at_ms"] >= started_ms - EARLIER_MS]
@@ -240,7 +145,7 @@ class Watch:
                 kind = "spawning_complete"
             elif now == "spawning" and before == "running":
                 kind = "spawning"
-            elif now in ENDED and before not in (*ENDED, ""):
+            elif now not in ACTIVE and before in ACTIVE:
                 kind = "test_stop"
             else:
                 kind = "state"
@@ -358,15 +263,3 @@ class Watch:
         self._look_ms = self._batch_ms = state.at_ms
         self._snapshots.clear()
         self._exceptions.clear()
-
-
-def _started_ms(started: str | None, at_ms: int) -> int:
-    """The statistics' start in milliseconds since the epoch, not after `at_ms`."""
-    if started is None:
-        return at_ms
-    try:
-        return min(
-            at_ms, max(0, int(datetime.fromisoformat(started.replace("Z", "+00:00")).timestamp() * 1000))
-        )
-    except ValueError:
-        return at_ms

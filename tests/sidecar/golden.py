@@ -19,8 +19,9 @@ from locust_hook.sidecar.answers import (
     read_statistics,
     read_status,
 )
+from locust_hook.sidecar.judge import Look, Origin, judge
 from locust_hook.sidecar.state import Run, State
-from locust_hook.sidecar.watch import Look, Naming, Origin, Watch
+from locust_hook.sidecar.watch import Naming, Watch
 from tests.sidecar.model import Model
 
 DATA = Path(__file__).parents[1] / "data" / "sidecar"
@@ -83,7 +84,7 @@ def play() -> tuple[bytes, dict[str, Any]]:
             model.exceptions["no cart", '  File "locustfile.py", line 12, in task\n'] += 2
         found = look(model, {"Buyer": model.users // 5, "Visitor": model.users - model.users // 5})
         at_ms = START_MS + 1000 * number
-        watch.observe(found, watch.judge(found, at_ms), at_ms, Origin(About(), None))
+        watch.observe(found, judge(watch.state, found, at_ms), at_ms, Origin(About(), None))
     _, content = watch.batch()
     expected = {
         "header": {

@@ -22,8 +22,9 @@ from locust_hook.sidecar.answers import (
     read_statistics,
     read_status,
 )
+from locust_hook.sidecar.judge import Look, Origin, judge, wants_origin
 from locust_hook.sidecar.state import State
-from locust_hook.sidecar.watch import Look, Naming, Origin, Watch
+from locust_hook.sidecar.watch import Naming, Watch
 from tests.sidecar.model import Model
 from tests.sidecar.reader import Batch, Sum, read, sums
 
@@ -96,9 +97,9 @@ class Play:
             About("2.47.0", "http://x", "my/test.py"),
             f"2026-11-21T11:{9 + second // 60:02}:{second % 60:02}Z",
         )
-        asked = self.watch.wants_origin(look.status, self.waited)
-        verdict = self.watch.judge(
-            look, self.at_ms, waited=self.waited, started=origin.started if asked else None
+        asked = wants_origin(self.watch.state, look.status, self.waited)
+        verdict = judge(
+            self.watch.state, look, self.at_ms, waited=self.waited, started=origin.started if asked else None
         )
         self.waited = False
         if verdict.begins or verdict.ends:
@@ -201,6 +202,35 @@ def test_what_was_counted_before_the_first_look_is_left_alone_when_no_test_runs(
     assert requests(play.told) == {"/a": 1}
     (snapshot,) = play.batches[0].snapshots
     assert [error["error"] for error in snapshot["errors"]] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("started", "before_ms", "expected"),
+    [
+        ("2026-11-21T11:09:00Z", 0, START_MS),
+        ("2026-11-21T11:09:00Z", START_MS + 500, START_MS + 500),
+        ("2026-11-21T11:19:00Z", 0, START_MS + 1000),
+        ("2026-01-01T00:00:00Z", 0, START_MS + 1000 - 86_400_000),
+        (None, 0, START_MS + 1000),
+        ("soon", START_MS, START_MS),
+    ],
+)
+def test_the_start_of_a_run(started: str | None, before_ms: int, expected: int) -> None:
+    assert Origin(About(), started).started_ms(before_ms, START_MS + 1000) == expected
+
+
+def test_what_comes_late_is_told_alone() -> None:
+    play = Play()
+    play.start()
+    play.request("/a", 100)
+    play.stop()
+    play.pass_time(60_000)
+    play.look()
+    play.request("/a", 10)
+    play.pass_time(1000)
+    play.look()
+    play.write()
+    assert requests(play.told) == {"/a": 10}
 
 
 def test_a_short_test_while_locust_was_awaited_is_not_missed() -> None:
