@@ -109,7 +109,6 @@ class Client:
             self._log_in(target, answer)
             answer = self._ask("GET", target)
             if answer.status in _REDIRECTS or answer.status == http.client.UNAUTHORIZED:
-                self._cookies.clear()
                 raise LoginError(f"the login is not accepted: {target} still answers {_shown(answer)}")
         if answer.status != http.client.OK:
             raise ClientError(f"expected status 200 from {target}, found {_shown(answer)}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from . import answers
-from .answers import Counted, Statistics, Status
+from .answers import About, Counted, Statistics, Status
 from .client import Client
-from .judge import Origin
 
 
 class Interface:
@@ -41,7 +40,10 @@ class Interface:
         """How many of the `users` are of each class."""
         return answers.read_users_by_class(self.client.get("/tasks"), users)
 
-    def origin(self) -> Origin:
-        """What the test is and since when Locust counts; two large pages, so not to be asked often."""
-        about = answers.read_about(self.client.get("/"))
-        return Origin(about, answers.read_started(self.client.get("/stats/report")))
+    def about(self) -> About:
+        """What the test is; a large page, so not to be asked often."""
+        return answers.read_about(self.client.get("/"))
+
+    def started(self) -> str | None:
+        """The statistics' start, UTC, ISO 8601, to the second; the largest page."""
+        return answers.read_started(self.client.get("/stats/report"))

@@ -47,7 +47,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Origin:
-    """What Locust tells of a test, asked for when a test starts and after a time in which nobody looked.
+    """What Locust tells of a test when one starts, and of statistics that start anew.
 
     `started`: the statistics' start, UTC, ISO 8601, to the second; by Locust's clock.
     """
@@ -77,7 +77,7 @@ class Verdict:
     joined: bool = False
 
 
-def wants_origin(state: State, status: Status, waited: bool) -> bool:
+def wants_start(state: State, status: Status, waited: bool) -> bool:
     """Whether the statistics' start is worth asking for: they may be others than at the last look."""
     starts = status.state in ACTIVE and state.locust_state not in ACTIVE
     return state.at_ms > 0 and (waited or starts)
@@ -89,7 +89,7 @@ def judge(
     """What a look means, after the one that `state` tells of.
 
     `waited`: whether this is the first look after a time in which Locust could not be seen. `started`: the
-    statistics' start, if it was asked for (see `wants_origin`).
+    statistics' start, if it was asked for (see `wants_start`).
     """
     total = look.statistics.total
     active = look.status.state in ACTIVE

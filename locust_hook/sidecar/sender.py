@@ -54,7 +54,6 @@ class Sender(threading.Thread):
     def _use(self, spool: Spool) -> None:
         self._spools.append(spool)
         self.outbox.spool = spool
-        self.outbox.adopt()
 
     def _hurry(self, drained: threading.Event) -> None:
         self._pause = FIRST_PAUSE_SECONDS

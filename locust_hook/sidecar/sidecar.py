@@ -14,11 +14,11 @@ from ..destination import Address, Destination, batch_prefix, connect
 from ..recording.columns import MAX_ERROR
 from ..recording.encode import Header
 from ..recording.spool import Spool
-from .answers import AnswerError
+from .answers import About, AnswerError
 from .checkpoint import Batch, Checkpoint
 from .client import ClientError, LoginError
 from .interface import Interface
-from .judge import ENDED, Look, judge, wants_origin
+from .judge import ENDED, Look, Origin, judge, wants_start
 from .sender import Sender
 from .settings import SidecarSettings
 from .state import Run
@@ -122,18 +122,12 @@ class Sidecar:
             statistics = self._interface.statistics()
             at_ms = self._now_ms()
             look = Look(status, statistics)
-            origin = (
-                self._interface.origin() if wants_origin(self._watch.state, status, self._waited) else None
-            )
-            verdict = judge(
-                self._watch.state,
-                look,
-                at_ms,
-                waited=self._waited,
-                started=origin.started if origin else None,
-            )
-            if (verdict.begins or verdict.anew) and origin is None:
-                origin = self._interface.origin()
+            started = self._started() if wants_start(self._watch.state, status, self._waited) else None
+            verdict = judge(self._watch.state, look, at_ms, waited=self._waited, started=started)
+            origin = None
+            if verdict.begins or verdict.anew:
+                about = self._interface.about() if verdict.begins else About()
+                origin = Origin(about, started or self._started())
         except (ClientError, AnswerError) as error:
             self._away(error)
             return False
@@ -161,6 +155,16 @@ class Sidecar:
         if missing is not None:
             self._away(missing)
         return missing is None
+
+    def _started(self) -> str | None:
+        """The statistics' start; None when it cannot be read: it is the largest page, and only a help."""
+        try:
+            return self._interface.started()
+        except ClientError as error:
+            logger.warning(
+                "relay: %s does not tell when its statistics start: %s", self._interface.url, error
+            )
+            return None
 
     def _details(self, look: Look) -> tuple[Look, Exception | None]:
         """What completes a look. If Locust ends in the middle of it, the totals count all the same."""

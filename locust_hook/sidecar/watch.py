@@ -85,9 +85,7 @@ class Watch:
         state = self.state
         if verdict.anew:
             state.clear()
-            state.started = None
-        if origin is not None:
-            state.started = origin.started
+            state.started = origin.started if origin is not None else None
         if verdict.begins:
             if origin is None:
                 raise ValueError("expected an origin for the run that begins")

@@ -205,6 +205,8 @@ def test_a_state_that_cannot_be_written_for_a_while(
     ]
     assert place.run(*steps, lambda: None)
     assert place.told == 4
+    (batches,) = read_runs(place.folder / "out").values()
+    assert sum(len(batch.snapshots) for batch in batches) < 5, "what was not written is told as one"
     said = [message for message in caplog.messages if "cannot write the state" in message]
     assert len(said) == 1
     assert "No space left on device" in said[0]
@@ -245,6 +247,15 @@ def test_locust_answers_something_else_for_a_while(place: Place, caplog: pytest.
     assert len(said) == 1
     assert "expected status 200 from /stats/requests, found 502: '<h1>bad gateway'" in said[0]
     assert sum("answers after" in message for message in caplog.messages) == 1
+
+
+def test_a_report_that_cannot_be_read_is_only_a_help(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.locust.answers["/stats/report"] = lambda *_: (500, {}, b"too large")
+    place.run(lambda: place.request(3))
+    place.run(lambda: place.request(4))
+    assert place.told == 7
+    assert len(read_runs(place.folder / "out")) == 1
+    assert "does not tell when its statistics start" in caplog.text
 
 
 def test_counts_are_told_when_locust_ends_in_the_middle_of_a_look(place: Place) -> None:

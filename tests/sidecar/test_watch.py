@@ -22,7 +22,7 @@ from locust_hook.sidecar.answers import (
     read_statistics,
     read_status,
 )
-from locust_hook.sidecar.judge import Look, Origin, judge, wants_origin
+from locust_hook.sidecar.judge import Look, Origin, judge, wants_start
 from locust_hook.sidecar.state import State
 from locust_hook.sidecar.watch import Naming, Watch
 from tests.sidecar.model import Model
@@ -97,7 +97,7 @@ class Play:
             About("2.47.0", "http://x", "my/test.py"),
             f"2026-11-21T11:{9 + second // 60:02}:{second % 60:02}Z",
         )
-        asked = wants_origin(self.watch.state, look.status, self.waited)
+        asked = wants_start(self.watch.state, look.status, self.waited)
         verdict = judge(
             self.watch.state, look, self.at_ms, waited=self.waited, started=origin.started if asked else None
         )
@@ -304,6 +304,21 @@ def test_the_next_test_after_a_very_short_one() -> None:
     assert len(play.runs) == 2
 
 
+def test_a_test_that_nobody_saw_begin() -> None:
+    play = Play()
+    play.start()
+    play.request("/a", 5)
+    play.pass_time(5_000)
+    play.look()
+    play.start()
+    play.request("/b", 100)
+    play.pass_time(8_000)
+    play.look()
+    play.write()
+    assert requests(play.told) == {"/a": 5, "/b": 100}
+    assert len(play.runs) == 2
+
+
 @pytest.mark.parametrize("ahead", [False, True])
 def test_reset_statistics_are_the_same_run(ahead: bool) -> None:
     """`ahead`: so soon that Locust does not even say that the test runs."""
@@ -431,6 +446,18 @@ def test_the_sum_stays_between_the_bounds_also_when_only_some_requests_have_a_ti
     play.write()
     assert play.told["GET", "/a"].response_times == 7  # `sums` has checked each snapshot's bounds
     assert (play.told["GET", "/a"].min_us, play.told["GET", "/a"].max_us) == (1, 100_000)
+
+
+def test_what_the_bounds_cut_off_is_told_later() -> None:
+    play = Play()
+    play.start()
+    for time, count in ((100.0, 1), (None, 1), (0.001, 1), (100.0, 10)):
+        play.request("/a", count, time)
+        play.pass_time(1000)
+        play.look()
+    play.write()
+    average_us = (11 * 100_000 + 1) / 12
+    assert play.told["GET", "/a"].sum_us == pytest.approx(13 * average_us, abs=1)
 
 
 def test_times_of_no_use_do_not_hide_the_other_endpoints() -> None:
