@@ -136,7 +136,8 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
             // Boxed: a future that holds all stages at once is deeper than the compiler likes.
             if let Err(cause) = Box::pin(self.relay_one(object, invocation)).await {
                 let (kind, temporary) = (cause.kind(), cause.is_temporary());
-                error!(%object, kind, temporary, error = %cause, "batch not relayed");
+                let outcome = if temporary { "delayed" } else { "refused" };
+                error!(%object, outcome, kind, error = %cause, "batch not relayed");
                 (self.print)(&telemetry::failed(temporary, (self.clock)()));
                 errors.push(ObjectError { object: object.clone(), cause });
             }
@@ -166,7 +167,7 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
             Relayed::Duplicate => {
                 (self.print)(&telemetry::skipped((self.clock)()));
                 let Header { test, run, source, seq, .. } = &header;
-                info!(%object, lane = lane.name(), test, run, source, seq,
+                info!(%object, outcome = "skipped", lane = lane.name(), test, run, source, seq,
                     "batch was relayed before: skipped. To publish it again, copy it to replays/<a new name>/<test>/<run>/<source>/");
             }
         }
@@ -276,7 +277,7 @@ impl<S: ObjectStore + LedgerStore, M: Metrics, L: Logs> Relay<S, M, L> {
         let Header { test, run, source, seq, .. } = batch.header;
         let Plan { requests, skipped_records, metric_calls, log_calls } = plan;
         let Report { attempts, throttled, maybe_repeated, rejected_log_events } = report;
-        info!(object = %batch.object, lane = batch.lane.name(), test, run, source, seq, attempt, requests, skipped_records,
+        info!(object = %batch.object, outcome = "relayed", lane = batch.lane.name(), test, run, source, seq, attempt, requests, skipped_records,
             metric_calls = metric_calls.len(), log_calls = log_calls.len(), attempts, throttled, maybe_repeated,
             rejected_log_events, lag_ms, "batch relayed");
     }
