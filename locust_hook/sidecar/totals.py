@@ -124,8 +124,10 @@ class Endpoints:
             endpoint = (text(entry.method, MAX_NAME), text(entry.name, MAX_NAME))
             if endpoint not in self.told and len(self.told.keys() | now.keys()) >= limit:
                 endpoint = (OTHER, OTHER)
-            now[endpoint] = now[endpoint] + Totals.of(entry) if endpoint in now else Totals.of(entry)
-            percentiles[endpoint] = entry.percentiles_ms if endpoint != (OTHER, OTHER) else {}
+            totals = Totals.of(entry)
+            now[endpoint] = now[endpoint] + totals if endpoint in now else totals
+            known = endpoint != (OTHER, OTHER) and totals.response_times > 0  # else Locust says 0
+            percentiles[endpoint] = entry.percentiles_ms if known else {}
         changes = []
         for endpoint, totals in now.items():
             before = self.told.get(endpoint, Totals())

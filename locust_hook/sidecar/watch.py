@@ -15,7 +15,7 @@ from ..recording.encode import Chunk, Header, compress, line
 from .answers import About, Status
 from .judge import ACTIVE, Look, Origin, Verdict
 from .state import Run, State
-from .totals import ERROR_LIMITS
+from .totals import ERROR_LIMITS, Totals
 
 EARLIER_MS: Final = 600_000
 """How long before a run what is noted still belongs to it: workers connect before the test starts."""
@@ -166,7 +166,7 @@ class Watch:
             del self._users[:-MAX_EVENTS]
 
     def _note_snapshot(self, look: Look, from_ms: int, at_ms: int) -> None:
-        state = self.state
+        state, total = self.state, look.statistics.total
         endpoints, folded = state.endpoints.advance(look.statistics.entries, self.max_endpoints)
         self.folded |= folded
         errors = state.errors.advance(look.errors, ERROR_LIMITS) if look.errors is not None else []
@@ -192,7 +192,7 @@ class Watch:
                 "from_ms": from_ms,
                 "endpoints": endpoints,
                 "total": {
-                    "percentiles_ms": look.statistics.total.percentiles_ms,
+                    "percentiles_ms": total.percentiles_ms if Totals.of(total).response_times else {},
                     "current_percentiles_ms": look.status.current_percentiles_ms,
                 },
                 "errors": [

@@ -165,6 +165,8 @@ def test_a_test_from_start_to_end() -> None:
     assert play.told["GET", "/a"].failures == 2
     assert (play.told["GET", "/b"].response_times, play.told["GET", "/b"].min_us) == (0, None)
     (batch,) = play.batches
+    by_name = {entry["name"]: entry["percentiles_ms"] for entry in batch.snapshots[1]["endpoints"]}
+    assert by_name == {"/a": {"50": 5, "90": 5, "95": 5, "99": 5}, "/b": {}}
     assert play.kinds() == ["state", "test_start", "spawning_complete", "test_stop"]
     assert batch.header["test"] == "test"
     assert batch.header["run"].startswith("20261121T1109")
