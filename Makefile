@@ -47,7 +47,8 @@ test: check $(RELAY) ## Everything: check, the relay's tests, the Python tests, 
 	$(MAKE) test-oldest
 
 test-oldest: $(READY) target/oldest/bin/python ## The hook with the oldest Locust and boto3 that it supports
-	HOOK_TESTS_PYTHON=target/oldest/bin/python $(BIN)/pytest tests/hook/test_locust.py tests/hook/test_wrapper.py
+	HOOK_TESTS_PYTHON=target/oldest/bin/python $(BIN)/pytest tests/hook/test_locust.py tests/hook/test_wrapper.py \
+		tests/sidecar/test_locust.py
 
 target/oldest/bin/python:
 	$(PYTHON) -m venv target/oldest

@@ -14,7 +14,7 @@ usage: locust-cloudwatch-relay            runs as a Lambda function (AWS_LAMBDA_
                                           prints as JSON what publishing these batches would take: calls, metrics, bytes
        locust-cloudwatch-relay names      prints as JSON the names of metrics, log events and settings
 
-The settings are RELAY_* environment variables, as of the function.
+The settings are RELAY_* environment variables, as of the function; without RELAY_LOG_GROUP there are no log events.
 ";
 
 /// Runs a command. The exit code is 1 when it fails, and 2 when there is no such command.
@@ -25,7 +25,11 @@ pub fn run(arguments: &[String]) -> ExitCode {
         ("names", []) => config().and_then(|config| print(&vocabulary(&config))),
         ("-h" | "--help", _) => write(USAGE),
         _ => {
-            let found = if command == "preview" { "preview without a file" } else { command };
+            let found = match command {
+                "preview" => "preview without a file",
+                "names" => "names with arguments, of which it takes none",
+                other => other,
+            };
             eprint!("{USAGE}\nexpected a command, found {found}\n");
             return ExitCode::from(2);
         }

@@ -9,7 +9,7 @@ use crate::batch::Reader;
 use crate::config::Config;
 use crate::deliver::MAX_PARALLEL;
 use crate::plan::limits::EVENT_OVERHEAD_BYTES;
-use crate::plan::{Plan, PlanError, encoded_bytes, plan};
+use crate::plan::{Plan, PlanError, encoded_call_bytes, plan};
 
 /// What it takes to publish some batches, each in an invocation of its own that nothing disturbs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -59,9 +59,9 @@ impl Preview {
 
     fn add_calls(&mut self, plan: &Plan) {
         self.metric_calls += plan.metric_calls.len();
+        self.metric_bytes += plan.metric_calls.iter().map(encoded_call_bytes).sum::<usize>();
         for datum in plan.metric_calls.iter().flat_map(|call| &call.data) {
             self.metric_data += 1;
-            self.metric_bytes += encoded_bytes(datum);
             let mut hasher = DefaultHasher::new();
             (datum.metric, &datum.dimensions).hash(&mut hasher);
             self.seen.insert(hasher.finish());

@@ -1,11 +1,11 @@
 //! One HTTP client for all services.
 
-use std::sync::OnceLock;
+use std::thread;
 
-use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -13,19 +13,30 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
 use aws_smithy_types::config_bag::ConfigBag;
 
-/// The SDK's own HTTPS client, made ready once.
+/// An HTTPS client as the SDK makes one by default, proxies from the environment included, but shared by the services
+/// and made ready beside the start.
+///
+/// Making it ready is reading the system's root certificates: most of what there is to do before the first event, and
+/// needed only for the first call. By itself, the SDK does it for each service, and has the start wait for it.
 pub(super) fn client() -> SharedHttpClient {
-    let inner = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
-    SharedHttpClient::new(Shared { inner, ready: OnceLock::new() })
+    let inner = Builder::new().build_with_connector_fn(|settings, components| {
+        let mut builder = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        builder.set_connector_settings(settings.cloned());
+        builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        builder.set_proxy_config(Some(ProxyConfig::from_env()));
+        builder.build()
+    });
+    let ready = inner.clone();
+    // A thread that cannot be had is no harm: then the first call reads them.
+    _ = thread::Builder::new().name("certificates".into()).spawn(move || {
+        ready.validate_base_client_config(&RuntimeComponentsBuilder::new("start"), &ConfigBag::base())
+    });
+    SharedHttpClient::new(Shared(inner))
 }
 
-/// Each service that takes an HTTP client has it made ready, which reads all root certificates again: half of the time
-/// that a cold start takes. Once is enough.
+/// Leaves out what the SDK does to make a client ready.
 #[derive(Debug)]
-struct Shared {
-    inner: SharedHttpClient,
-    ready: OnceLock<()>,
-}
+struct Shared(SharedHttpClient);
 
 impl HttpClient for Shared {
     fn http_connector(
@@ -33,29 +44,10 @@ impl HttpClient for Shared {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        self.inner.http_connector(settings, components)
-    }
-
-    fn validate_base_client_config(
-        &self,
-        components: &RuntimeComponentsBuilder,
-        config: &ConfigBag,
-    ) -> Result<(), BoxError> {
-        if self.ready.set(()).is_err() {
-            return Ok(());
-        }
-        self.inner.validate_base_client_config(components, config)
-    }
-
-    fn validate_final_config(
-        &self,
-        components: &RuntimeComponents,
-        config: &ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.inner.validate_final_config(components, config)
+        self.0.http_connector(settings, components)
     }
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        self.inner.connector_metadata()
+        self.0.connector_metadata()
     }
 }

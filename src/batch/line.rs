@@ -2,13 +2,15 @@
 
 use memchr::memmem;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{Column, Columns, Event, Exception, LineError, Record, Requests, Snapshot, Users, columns};
 
 /// A line as it stands there; one of the fields names its kind.
 #[derive(Debug, PartialEq, Deserialize)]
-pub(super) struct Line {
-    requests: Option<Group>,
+#[serde(bound(deserialize = "G: Deserialize<'de>"))]
+pub(super) struct Line<G = Group> {
+    requests: Option<G>,
     users: Option<Users>,
     event: Option<Event>,
     exception: Option<Exception>,
@@ -25,6 +27,21 @@ pub(super) struct Group {
     at_ms: Vec<i64>,
     response_time_us: Column,
     response_bytes: Column,
+}
+
+/// A group with its columns as they stand there.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    method: String,
+    name: String,
+    status: Option<i64>,
+    error: Option<String>,
+    #[serde(borrow)]
+    at_ms: &'a RawValue,
+    #[serde(borrow)]
+    response_time_us: &'a RawValue,
+    #[serde(borrow)]
+    response_bytes: &'a RawValue,
 }
 
 /// The last line: what must have been read by then.
@@ -58,31 +75,37 @@ impl Line {
             let length = push(&rest[begin..])?;
             frame.extend_from_slice(&rest[..begin]);
             rest = &rest[begin + length..];
-            Some(())
+            // Where the bracket stands.
+            Some(frame.len() - 1)
         };
         let (mut at_ms, mut response_time_us, mut response_bytes) =
             (Vec::new(), Column::default(), Column::default());
-        // A key's quotes cannot stand inside a text, but the key itself may stand in another object: then the frame,
-        // read below, has a column that is not empty.
-        cut("\"at_ms\":[", &mut |text| {
+        let times = cut("\"at_ms\":[", &mut |text| {
             columns::integers(text, |value| value.map(|value| at_ms.push(value)).is_some())
         })?;
         response_time_us.reserve(at_ms.len());
         response_bytes.reserve(at_ms.len());
-        cut("\"response_time_us\":[", &mut |text| {
-            columns::integers(text, |value| response_time_us.push(value))
-        })?;
-        cut("\"response_bytes\":[", &mut |text| columns::integers(text, |value| response_bytes.push(value)))?;
+        let places = [
+            times,
+            cut("\"response_time_us\":[", &mut |text| {
+                columns::integers(text, |value| response_time_us.push(value))
+            })?,
+            cut("\"response_bytes\":[", &mut |text| {
+                columns::integers(text, |value| response_bytes.push(value))
+            })?,
+        ];
         frame.extend_from_slice(rest);
-        let mut parsed: Self = serde_json::from_slice(&frame).ok()?;
-        let group = parsed.requests.as_mut()?;
-        if !(group.at_ms.is_empty() && group.response_time_us.is_empty() && group.response_bytes.is_empty()) {
+        let Line { requests, users, event, exception, snapshot, end }: Line<Frame<'_>> =
+            serde_json::from_slice(&frame).ok()?;
+        let group = requests?;
+        // The same keys may stand in another object that nobody knows: only at its own place a column is the group's.
+        let place = |column: &RawValue| column.get().as_ptr().addr() - frame.as_ptr().addr();
+        if [group.at_ms, group.response_time_us, group.response_bytes].map(place) != places {
             return None;
         }
-        group.at_ms = at_ms;
-        group.response_time_us = response_time_us;
-        group.response_bytes = response_bytes;
-        Some(parsed)
+        let Frame { method, name, status, error, .. } = group;
+        let group = Group { method, name, status, error, at_ms, response_time_us, response_bytes };
+        Some(Self { requests: Some(group), users, event, exception, snapshot, end })
     }
 
     /// The record, none for a kind that is not known (or the end).
@@ -189,6 +212,13 @@ mod tests {
             (r#""status""#, r#""at_ms":[1],"status""#),
             (r#""status""#, r#""x":{"at_ms":[1]},"status""#),
             (r#""status""#, r#""x":"\"at_ms\":[1]","status""#),
+            (r#""status""#, r#""x\"at_ms":[1],"status""#),
+            (r#""at_ms":[-5,0,12]"#, r#""x":{"at_ms":[-5,0,12]},"at_ms":[]"#),
+            (r#""at_ms":[-5,0,12]"#, r#""x":{"at_ms":[-5,0,12]},"at_ms": []"#),
+            (
+                r#""at_ms":[-5,0,12],"response_time_us":[1500,null,7],"response_bytes":[10,-1,null]"#,
+                r#""x":{"at_ms":[1,2],"response_time_us":[5,6],"response_bytes":[7,8]},"at_ms":[],"response_time_us":[],"response_bytes":[]"#,
+            ),
             (r#""status":200,"#, ""),
             (r#"}}"#, r#"}} "#),
             (r#"}}"#, r#"}"#),

@@ -60,9 +60,9 @@ pub struct EndpointStatistics {
 pub struct Times {
     /// Their sum.
     pub sum: i64,
-    /// None is known to be less.
+    /// Their mean is not less; the least of a run is Locust's minimum.
     pub min: i64,
-    /// None is known to be more.
+    /// Their mean is not more; the greatest of a run is Locust's maximum.
     pub max: i64,
 }
 
@@ -142,7 +142,10 @@ impl Snapshot {
                 return Err(LineError::Field {
                     field: "response_time_us",
                     expected: "min × response_times ≤ sum ≤ max × response_times",
-                    found: format!("{:?} of {count} requests", endpoint.response_time_us),
+                    found: endpoint.response_time_us.map_or_else(
+                        || format!("no response times of {count} requests"),
+                        |Times { sum, min, max }| format!("{min} × {count}, {sum}, {max} × {count}"),
+                    ),
                 });
             }
         }

@@ -178,11 +178,15 @@ fn each_defect_has_its_own_error() {
             "line 2: record: expected one kind of record in a line, found 2 of them",
         ),
         (
-            lines(&[HEADER, &SNAPSHOT.replace("400", "100")]),
+            lines(&[HEADER, &SNAPSHOT.replace(r#""sum":400"#, r#""sum":100"#)]),
             "InvalidRecord",
-            "line 2: response_time_us: expected min × response_times ≤ sum ≤ max × response_times, found Some(",
+            "line 2: response_time_us: expected min × response_times ≤ sum ≤ max × response_times, found 100 × 3, 100, 200 × 3",
         ),
-        (lines(&[HEADER, &SNAPSHOT.replace("400", "1600")]), "InvalidRecord", "line 2: response_time_us: "),
+        (
+            lines(&[HEADER, &SNAPSHOT.replace(r#""sum":400"#, r#""sum":1600"#)]),
+            "InvalidRecord",
+            "line 2: response_time_us: ",
+        ),
         (
             lines(&[HEADER, &SNAPSHOT.replace(r#""failures":1"#, r#""failures":1000000000001"#)]),
             "InvalidRecord",

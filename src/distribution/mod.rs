@@ -72,11 +72,6 @@ impl Distribution {
         }
     }
 
-    /// Whether there is no value in it.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.groups.is_empty()
-    }
-
     /// The number of values.
     pub fn count(&self) -> u64 {
         self.values.len() as u64 + self.groups.iter().map(|group| group.count).sum::<u64>()
@@ -93,8 +88,8 @@ impl Distribution {
         self.values.capacity() * size_of::<i64>() + self.groups.capacity() * size_of::<Group>()
     }
 
-    /// The values as few samples in place of what stands in `samples`, ascending: none of them lies further than `tolerance` (a share of itself) from its
-    /// sample, where a group is not wider than that.
+    /// Writes the values as few samples, ascending, in place of what stands in `samples`: none of them lies further than
+    /// `tolerance` (a share of itself) from its sample's value, where its group is not wider than that.
     pub fn samples(&mut self, tolerance: f64, grouper: &mut Grouper, samples: &mut Vec<Sample>) {
         self.settle(grouper);
         samples.clear();

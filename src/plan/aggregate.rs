@@ -6,15 +6,19 @@ use std::ops::Range;
 
 use super::PlanError;
 use super::catalog::{Metric, Percentile};
-use super::names::{OTHER, error_class};
+use super::names::{OTHER, error_class, shorten};
 use crate::batch::{EndpointStatistics, Record, Requests, Snapshot, Users};
 use crate::distribution::{Distribution, Grouper};
 
 /// Endpoints that are told apart while a batch is read; only the busiest of them are published by name.
 const MAX_ENDPOINTS_READ: usize = 10_000;
 
-/// Pairs of endpoint and interval in one batch: 500 endpoints in ten seconds are 5,000, at about 300 bytes each.
-const MAX_INTERVALS: usize = 100_000;
+/// Cells of all tables in one batch (endpoint or status and interval, gauge and interval), at about 300 bytes each: 500
+/// endpoints in ten seconds are 5,000, and five times as many when a sidecar saw them.
+const MAX_CELLS: usize = 250_000;
+
+/// Longest name that a snapshot's endpoints are told apart by, in bytes: more is published of none.
+const MAX_NAME_BYTES: usize = 2 << 10;
 
 /// Memory for the values of one batch, in bytes: a million requests take 16 MB when they are spread over minutes, and
 /// less when they are close together.
@@ -50,9 +54,9 @@ pub(super) struct Interval {
 pub(super) struct Totals {
     pub count: u64,
     pub sum: i128,
-    /// None is less.
+    /// The mean is not less; the least of a whole run is the least value.
     pub min: i64,
-    /// None is more.
+    /// The mean is not more; the greatest of a whole run is the greatest value.
     pub max: i64,
 }
 
@@ -72,13 +76,15 @@ impl Totals {
         Some(Self { count, sum, min: times.min, max: times.max })
     }
 
-    /// Of sizes, only the sum is known. The bounds differ from each other, so that CloudWatch does not take the mean
-    /// for the size of each response, and computes no percentiles.
+    /// Of sizes, only the sum is known: the bounds are those of their mean.
     fn of_sizes(endpoint: &EndpointStatistics) -> Option<Self> {
         let sum = endpoint.response_bytes.filter(|_| endpoint.requests > 0)?;
         let mean = i128::from(sum).div_euclid(i128::from(endpoint.requests));
         let mean = i64::try_from(mean).ok()?;
-        Some(Self { count: endpoint.requests, sum: i128::from(sum), min: mean, max: mean.saturating_add(1) })
+        let count = endpoint.requests;
+        let whole = i128::from(mean) * i128::from(count) == i128::from(sum);
+        let max = if whole { mean } else { mean.saturating_add(1) };
+        Some(Self { count, sum: i128::from(sum), min: mean, max })
     }
 }
 
@@ -135,7 +141,7 @@ pub(super) struct Aggregate {
     pub gauges: BTreeMap<(Metric, Option<Endpoint>), BTreeMap<i64, Distribution>>,
     /// For grouping values of whatever is here.
     pub grouper: Grouper,
-    intervals: usize,
+    cells: usize,
     value_bytes: usize,
 }
 
@@ -149,7 +155,7 @@ impl Aggregate {
             users: BTreeMap::new(),
             users_by_class: BTreeMap::new(),
             gauges: BTreeMap::new(),
-            intervals: 0,
+            cells: 0,
             value_bytes: 0,
             grouper: Grouper::default(),
         }
@@ -182,11 +188,11 @@ impl Aggregate {
         second - second.rem_euclid(self.resolution_s)
     }
 
-    /// Counts a new cell of any table; what a batch makes the relay hold must have a bound.
+    /// Counts new cells of any table; what a batch makes the relay hold must have a bound.
     fn grow(&mut self, cells: usize) -> Result<(), PlanError> {
-        self.intervals += cells;
-        if self.intervals > MAX_INTERVALS {
-            return Err(PlanError::TooManyIntervals { limit: MAX_INTERVALS });
+        self.cells += cells;
+        if self.cells > MAX_CELLS {
+            return Err(PlanError::TooManyIntervals { limit: MAX_CELLS });
         }
         Ok(())
     }
@@ -203,9 +209,7 @@ impl Aggregate {
         let mut intervals = self.endpoints.remove(&endpoint).unwrap_or_default();
         let mut responses: BTreeMap<i64, u64> = BTreeMap::new();
         for (at, rows) in self.runs(columns.at_ms()) {
-            if !intervals.contains_key(&at) {
-                self.grow(1)?;
-            }
+            self.grow(usize::from(!intervals.contains_key(&at)))?;
             let interval = intervals.entry(at).or_default();
             let held_before = interval.held_bytes();
             let requests = rows.len() as u64;
@@ -225,12 +229,13 @@ impl Aggregate {
             *responses.entry(at).or_default() += requests;
         }
         self.endpoints.insert(endpoint, intervals);
-        self.grow(responses.len())?;
         let known = labelled(&mut self.statuses, status);
+        let before = known.len();
         for (at, count) in responses {
             *known.entry(at).or_default() += count;
         }
-        Ok(())
+        let new = known.len() - before;
+        self.grow(new)
     }
 
     /// Neighbours in the same interval: its start, and which ones they are. Requests come in the order of their time, or
@@ -255,23 +260,26 @@ impl Aggregate {
 
     fn add_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), PlanError> {
         let at = self.interval(snapshot.published_at_ms());
+        let name = |text: &str| shorten(text.into(), MAX_NAME_BYTES);
         for statistics in &snapshot.endpoints {
-            let endpoint = self.endpoint(statistics.method.clone(), statistics.name.clone());
-            for percentile in Percentile::ALL {
-                if let Some(value) = statistics.percentiles_ms.get(percentile.percent()) {
-                    self.add_gauge(Metric::Locust(percentile), Some(&endpoint), at, *value)?;
+            let endpoint = self.endpoint(name(&statistics.method), name(&statistics.name));
+            // Percentiles of several endpoints cannot be added up.
+            if endpoint != Endpoint::other() {
+                for percentile in Percentile::ALL {
+                    if let Some(value) = statistics.percentiles_ms.get(percentile.percent()) {
+                        self.add_gauge(Metric::Locust(percentile), Some(&endpoint), at, *value)?;
+                    }
                 }
             }
-            self.grow(1)?;
-            let interval = self.endpoints.entry(endpoint).or_default().entry(at).or_default();
-            let added = Interval {
-                requests: statistics.requests,
-                failures: statistics.failures,
-                unseen_times: Totals::of_times(statistics),
-                unseen_sizes: Totals::of_sizes(statistics),
-                ..Interval::default()
-            };
-            *interval = Interval::merged(&[interval, &added], &mut self.grouper);
+            let intervals = self.endpoints.entry(endpoint).or_default();
+            let new = !intervals.contains_key(&at);
+            let interval = intervals.entry(at).or_default();
+            interval.requests = interval.requests.saturating_add(statistics.requests);
+            interval.failures = interval.failures.saturating_add(statistics.failures);
+            let both = |left: Option<Totals>, right| left.into_iter().chain(right).reduce(Totals::and);
+            interval.unseen_times = both(interval.unseen_times, Totals::of_times(statistics));
+            interval.unseen_sizes = both(interval.unseen_sizes, Totals::of_sizes(statistics));
+            self.grow(usize::from(new))?;
         }
         for percentile in Percentile::ALL {
             for (metric, percentiles) in [
@@ -306,16 +314,17 @@ impl Aggregate {
         at: i64,
         value: f64,
     ) -> Result<(), PlanError> {
-        self.grow(1)?;
-        let gauge = self.gauges.entry((metric, endpoint.cloned())).or_default().entry(at).or_default();
+        let gauge = self.gauges.entry((metric, endpoint.cloned())).or_default();
+        let new = !gauge.contains_key(&at);
         // What is beyond 64 bits ends at their edge: no percentile is 292 million years long.
-        gauge.extend(&[(value * THOUSANDTHS) as i64], &mut self.grouper);
-        Ok(())
+        let value = (value * THOUSANDTHS).round() as i64;
+        gauge.entry(at).or_default().extend(&[value], &mut self.grouper);
+        self.grow(usize::from(new))
     }
 
     fn add_users(&mut self, users: Users) -> Result<(), PlanError> {
-        self.grow(1 + users.by_class.len())?;
         let at = self.interval(users.at_ms);
+        self.grow(usize::from(!self.users.contains_key(&at)))?;
         let users_of_all = self.users.entry(at).or_default();
         users_of_all.extend(&[clamped(users.total)], &mut self.grouper);
         let mut by_class: BTreeMap<String, u64> = BTreeMap::new();
@@ -328,8 +337,11 @@ impl Aggregate {
             *sum = sum.saturating_add(count);
         }
         for (class, count) in by_class {
-            let users_of_class = self.users_by_class.entry(class).or_default().entry(at).or_default();
+            let intervals = self.users_by_class.entry(class).or_default();
+            let new = !intervals.contains_key(&at);
+            let users_of_class = intervals.entry(at).or_default();
             users_of_class.extend(&[clamped(count)], &mut self.grouper);
+            self.grow(usize::from(new))?;
         }
         Ok(())
     }

@@ -40,6 +40,8 @@ fn hash_datum(datum: &Datum, hasher: &mut FnvHasher) {
         text(name, hasher);
         text(value, hasher);
     }
+    hasher.write_u64(datum.dimensions.len() as u64);
+    hasher.write_u64(datum.samples().len() as u64);
     for Sample { value, count } in datum.samples() {
         hasher.write_u64(value.to_bits());
         hasher.write_u64(*count);

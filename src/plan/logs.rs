@@ -204,6 +204,9 @@ impl LogWriter {
     }
 
     fn add_errors(&mut self, snapshot: &Snapshot) -> Result<(), PlanError> {
+        if self.log_requests == LogRequests::None {
+            return Ok(());
+        }
         for error in &snapshot.errors {
             let fields = ErrorFields {
                 method: &cut(&error.method, MAX_TEXT_BYTES),

@@ -19,9 +19,12 @@ const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
 /// How far a published response time may lie from the true one, as a share of it.
 const TIME_TOLERANCE: f64 = 0.005;
 
-/// The same for sizes of responses, and numbers of users: nobody compares them to the last per mille, and with half as
-/// many samples most batches fit into one call.
-const TOLERANCE: f64 = 0.01;
+/// The same for sizes of responses: nobody compares them to the last per mille, and with half as many samples most batches
+/// fit into one call.
+const SIZE_TOLERANCE: f64 = 0.01;
+
+/// Of users, workers and the like there is a value a second: joining them would save nothing.
+const EXACT: f64 = 0.0;
 
 /// Every datum of a batch, in an order that depends on nothing but the batch and the settings.
 pub(super) fn data(aggregate: &mut Aggregate, config: &Config, header: &Header) -> Vec<Datum> {
@@ -51,7 +54,7 @@ pub(super) fn data(aggregate: &mut Aggregate, config: &Config, header: &Header) 
             Metric::Users,
             &all_classes,
             *at,
-            &data_of(users, TOLERANCE, 1.0, (grouper, &mut scratch)),
+            &data_of(users, EXACT, 1.0, (grouper, &mut scratch)),
         );
     }
     for (class, intervals) in users_by_class {
@@ -61,7 +64,7 @@ pub(super) fn data(aggregate: &mut Aggregate, config: &Config, header: &Header) 
                 Metric::Users,
                 &dimensions,
                 *at,
-                &data_of(users, TOLERANCE, 1.0, (grouper, &mut scratch)),
+                &data_of(users, EXACT, 1.0, (grouper, &mut scratch)),
             );
         }
     }
@@ -72,7 +75,7 @@ pub(super) fn data(aggregate: &mut Aggregate, config: &Config, header: &Header) 
         }
         let dimensions = dimensions.into();
         for (at, values) in intervals {
-            let parts = data_of(values, TIME_TOLERANCE, THOUSANDTHS, (grouper, &mut scratch));
+            let parts = data_of(values, EXACT, THOUSANDTHS, (grouper, &mut scratch));
             writer.samples(*metric, &dimensions, *at, &parts);
         }
     }
@@ -133,7 +136,7 @@ fn rows_of(intervals: &mut Intervals, grouper: &mut Grouper) -> Vec<Row> {
                 MICROSECONDS_PER_MILLISECOND,
                 (&mut *grouper, &mut scratch),
             ),
-            sizes: data_of(sizes, TOLERANCE, 1.0, (&mut *grouper, &mut scratch)),
+            sizes: data_of(sizes, SIZE_TOLERANCE, 1.0, (&mut *grouper, &mut scratch)),
             unseen_times: interval
                 .unseen_times
                 .map(|totals| statistics(&totals, MICROSECONDS_PER_MILLISECOND)),
@@ -157,12 +160,15 @@ fn data_of(
 }
 
 fn statistics(totals: &Totals, divisor: f64) -> Statistics {
-    Statistics {
-        count: totals.count,
-        sum: totals.sum as f64 / divisor,
-        minimum: totals.min as f64 / divisor,
-        maximum: totals.max as f64 / divisor,
+    let minimum = totals.min as f64 / divisor;
+    let mut maximum = totals.max as f64 / divisor;
+    if totals.count > 1 {
+        // With equal bounds, CloudWatch would take the mean for each of the values, and compute percentiles. Only a single
+        // value is known by its mean.
+        let above = totals.min.saturating_add(1) as f64 / divisor;
+        maximum = maximum.max(above).max(minimum.next_up());
     }
+    Statistics { count: totals.count, sum: totals.sum as f64 / divisor, minimum, maximum }
 }
 
 fn value(dimension: Dimension, endpoint: &Endpoint, header: &Header) -> String {
@@ -239,6 +245,11 @@ pub(super) fn calls(data: Vec<Datum>, namespace: &str) -> Vec<MetricCall> {
 
 /// CBOR of a call without its namespace's text and its data: two keys, the namespace's length, map and array.
 const CALL_BYTES: usize = 40;
+
+/// An upper bound of a call's bytes as they are sent.
+pub fn encoded_call_bytes(call: &MetricCall) -> usize {
+    CALL_BYTES + call.namespace.len() + call.data.iter().map(encoded_bytes).sum::<usize>()
+}
 
 /// An upper bound of a datum's bytes in the request's body, which is CBOR.
 ///

@@ -23,7 +23,7 @@ use aggregate::Aggregate;
 use catalog::Metric;
 use logs::LogWriter;
 pub use logs::log_fields;
-pub use metrics::encoded_bytes;
+pub use metrics::{encoded_bytes, encoded_call_bytes};
 pub use window::Window;
 
 /// The calls that publish one batch.
@@ -111,9 +111,9 @@ pub struct Statistics {
     pub count: u64,
     /// Their sum.
     pub sum: f64,
-    /// None is less.
+    /// The mean is not less; over a whole run, the least value.
     pub minimum: f64,
-    /// None is more.
+    /// The mean is not more; over a whole run, the greatest value.
     pub maximum: f64,
 }
 
@@ -165,8 +165,8 @@ pub enum PlanError {
     },
     /// More endpoints × intervals than a real batch has.
     #[error(
-        "expected at most {limit} pairs of endpoint and interval, found more: upload smaller batches or raise \
-         RELAY_RESOLUTION_SECONDS"
+        "expected at most {limit} pairs of endpoint (or status, or gauge) and interval, found more: upload smaller \
+         batches (--relay-flush-seconds) or raise RELAY_RESOLUTION_SECONDS"
     )]
     TooManyIntervals {
         /// The limit.

@@ -50,15 +50,15 @@ pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}… ({} bytes more)", &text[..end], text.len() - end))
 }
 
-/// Shortens an ASCII text to `max` characters; the hash keeps texts apart that begin alike.
-fn shorten(text: Cow<'_, str>, max: usize) -> String {
+/// Shortens a text to `max` bytes; the hash keeps texts apart that begin alike.
+pub fn shorten(text: Cow<'_, str>, max: usize) -> String {
     if text.len() <= max {
         return text.into_owned();
     }
     let mut hasher = FnvHasher::default();
     hasher.write(text.as_bytes());
     let hash = format!("~{:016x}", hasher.finish());
-    format!("{}{hash}", &text[..max - hash.len()])
+    format!("{}{hash}", &text[..text.floor_char_boundary(max - hash.len())])
 }
 
 #[cfg(test)]

@@ -65,6 +65,10 @@ fn totals(plan: &Plan) -> BTreeMap<String, (u64, f64)> {
     let mut totals: BTreeMap<String, (u64, f64)> = BTreeMap::new();
     for datum in data(plan) {
         let total = totals.entry(key(datum)).or_default();
+        if let Values::Statistics(statistics) = datum.values {
+            total.0 += statistics.count;
+            total.1 += statistics.sum;
+        }
         total.0 += datum.samples().iter().map(|sample| sample.count).sum::<u64>();
         total.1 += datum.samples().iter().map(|sample| sample.value * sample.count as f64).sum::<f64>();
     }
@@ -82,7 +86,12 @@ fn assert_legal(plan: &Plan) {
                 Values::Samples(samples) => assert!((1..=MAX_VALUES_PER_DATUM).contains(&samples.len())),
                 Values::Statistics(Statistics { count, sum, minimum, maximum }) => {
                     let count = *count as f64;
-                    assert!(count > 0.0 && minimum * count <= *sum && *sum <= maximum * count, "{datum:?}");
+                    let slack = 1e-9 * sum.abs();
+                    assert!(count > 0.0 && minimum * count <= sum + slack && *sum <= maximum * count + slack);
+                    assert!(
+                        count == 1.0 || minimum < maximum,
+                        "CloudWatch must compute no percentiles: {datum:?}"
+                    );
                 }
             }
             for Sample { value, count } in datum.samples().iter() {
@@ -254,6 +263,68 @@ fn a_look_at_locust_s_statistics_becomes_totals_and_gauges() {
             r#"{{"type":"summary",{common},"name":"/a","requests":5,"failures":1,"mean_ms":2.0,"max_ms":3.0}}"#
         )
     );
+}
+
+#[test]
+fn metrics_have_the_dimensions_that_the_catalog_says() {
+    let records = vec![
+        Record::Requests(group("GET", "/", vec![request(-1, Some(1), Some(1))])),
+        Record::Users(Users { at_ms: NOW_MS - 1_000, total: 5, by_class: [("Shopper".into(), 5)].into() }),
+        Record::Snapshot(
+            serde_json::from_value(serde_json::json!({
+                "from_ms": NOW_MS - 1_000, "at_ms": NOW_MS,
+                "endpoints": [{
+                    "method": "GET", "name": "/", "requests": 1, "failures": 0,
+                    "percentiles_ms": {"50": 1, "90": 1, "95": 1, "99": 1},
+                }],
+                "total": {
+                    "percentiles_ms": {"50": 1, "90": 1, "95": 1, "99": 1},
+                    "current_percentiles_ms": {"50": 1, "90": 1, "95": 1, "99": 1},
+                },
+                "workers": [{"id": "w", "cpu_percent": 1, "memory_bytes": 1}],
+            }))
+            .unwrap(),
+        ),
+    ];
+    let config = config(&[]);
+    let plan = planned(&config, records).unwrap();
+    let found: std::collections::BTreeSet<(Metric, Vec<&str>)> = data(&plan)
+        .map(|datum| (datum.metric, datum.dimensions.iter().map(|(name, _)| *name).collect()))
+        .collect();
+    let sets: Vec<Vec<&str>> = config
+        .dimension_sets
+        .iter()
+        .map(|set| set.iter().map(|dimension| dimension.as_str()).collect())
+        .collect();
+    let said = Metric::ALL.into_iter().flat_map(|metric| {
+        let own =
+            metric.own_dimensions().map(|own| own.iter().map(|set| [&["Test"], *set].concat()).collect());
+        own.unwrap_or_else(|| sets.clone()).into_iter().map(move |set| (metric, set))
+    });
+    assert_eq!(found, said.collect());
+}
+
+#[test]
+fn cells_count_once_however_often_they_are_seen() {
+    // A sidecar's minute of 500 endpoints, of each of which every second tells something.
+    let endpoints: Vec<_> = (0..500)
+        .map(|n| {
+            serde_json::json!({
+                "method": "GET", "name": format!("/{n}"), "requests": 1, "failures": 0,
+                "percentiles_ms": {"50": 1, "90": 1, "95": 1, "99": 1},
+            })
+        })
+        .collect();
+    let look = |second: i64| {
+        let at_ms = NOW_MS - 60_000 + second * 1_000;
+        let look = serde_json::json!({"from_ms": at_ms - 1_000, "at_ms": at_ms, "endpoints": endpoints});
+        Record::Snapshot(serde_json::from_value(look).unwrap())
+    };
+    for resolution in ["1", "60"] {
+        let config = config(&[("RELAY_RESOLUTION_SECONDS", resolution), ("RELAY_MAX_ENDPOINTS", "1000")]);
+        let looks = (0..60).chain(0..60).map(look).collect();
+        assert_eq!(planned(&config, looks).unwrap().requests, 2 * 60 * 500);
+    }
 }
 
 #[test]
@@ -445,7 +516,7 @@ fn floods_end_in_an_error_not_in_memory() {
         let plan = planned(config, vec![Record::Requests(group("GET", "/", requests))]);
         plan.err().map(|error| error.kind())
     };
-    let spread = (0..100_001).map(|n| request(-n * 1_000, None, None)).collect();
+    let spread = (0..130_000).map(|n| request(-n * 1_000, None, None)).collect();
     assert_eq!(refused(&config(&[]), spread), Some("TooManyIntervals"));
     let different = |(interval, group): (i64, i64)| {
         request(-interval * 1_000, Some((512 + group % 512) << (group / 512)), None)

@@ -24,7 +24,10 @@ impl Window {
     /// # Errors
     /// When any time lies outside. A batch is refused as a whole: half of one would look like a whole one.
     pub fn check(&self, now_ms: i64) -> Result<(), PlanError> {
-        let accepted = (now_ms - MAX_AGE_MS + WINDOW_MARGIN_MS, now_ms + MAX_FUTURE_MS - WINDOW_MARGIN_MS);
+        let accepted = (
+            now_ms.saturating_sub(MAX_AGE_MS - WINDOW_MARGIN_MS),
+            now_ms.saturating_add(MAX_FUTURE_MS - WINDOW_MARGIN_MS),
+        );
         match self.0 {
             Some(found) if found.0 < accepted.0 || found.1 > accepted.1 => {
                 Err(PlanError::OutsideWindow { accepted, found })

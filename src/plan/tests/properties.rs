@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::batch::{EndpointStatistics, Snapshot, Times, Total};
 
 /// Names that cross the limits on length and alphabet.
 fn name() -> impl Strategy<Value = String> {
@@ -43,10 +44,38 @@ fn requests() -> impl Strategy<Value = Record> {
     })
 }
 
+fn statistics() -> impl Strategy<Value = EndpointStatistics> {
+    let times = (0..1_000_000_u64, -1_000_000_000..1_000_000_000_i64, 0..1_000_i64, 0..1_000_i64);
+    let bytes = prop::option::of(any::<i64>());
+    let percentile = prop::option::of(-1e20..1e20_f64);
+    (name(), name(), 0..1_000_000_u64, times, bytes, percentile).prop_map(
+        |(method, name, failures, (count, mean, below, above), response_bytes, percentile)| {
+            let bound = |offset: i64| mean.saturating_add(offset);
+            EndpointStatistics {
+                method,
+                name,
+                requests: count,
+                failures,
+                response_times: count,
+                response_time_us: Some(Times {
+                    sum: mean * count as i64,
+                    min: bound(-below),
+                    max: bound(above),
+                }),
+                response_bytes,
+                percentiles_ms: percentile.map(|value| ("95".to_owned(), value)).into_iter().collect(),
+            }
+        },
+    )
+}
+
 fn record() -> impl Strategy<Value = Record> {
     let at = || (-200_000_000..5_000_i64).prop_map(|at_ms| NOW_MS + at_ms);
     prop_oneof![
         8 => requests(),
+        1 => (at(), prop::collection::vec(statistics(), 0..9)).prop_map(|(at_ms, endpoints)| Record::Snapshot(Snapshot {
+            from_ms: at_ms - 1_000, at_ms, endpoints, total: Total::default(), errors: vec![], workers: vec![],
+        })),
         1 => (at(), any::<u64>(), prop::collection::btree_map(name(), any::<u64>(), 0..150))
             .prop_map(|(at_ms, total, by_class)| Record::Users(Users { at_ms, total, by_class })),
         1 => (at(), name(), name()).prop_map(|(at_ms, kind, text)| Record::Event(Event {
@@ -61,6 +90,8 @@ fn record() -> impl Strategy<Value = Record> {
 #[derive(Debug, Default, PartialEq)]
 struct Expected {
     requests: u64,
+    /// Those that are in columns.
+    seen: u64,
     failures: u64,
     times: (u64, f64),
     sizes: (u64, f64),
@@ -76,6 +107,7 @@ fn expected(records: &[Record]) -> Expected {
         match record {
             Record::Requests(group) => {
                 sum.requests += group.columns.len() as u64;
+                sum.seen += group.columns.len() as u64;
                 sum.failures += if group.error.is_some() { group.columns.len() as u64 } else { 0 };
                 for request in group.columns.iter() {
                     if let Some(time) = request.response_time_us {
@@ -90,7 +122,22 @@ fn expected(records: &[Record]) -> Expected {
             }
             Record::Users(_) => sum.users += 1,
             Record::Event(_) | Record::Exception(_) => sum.events += 1,
-            Record::Snapshot(_) => unreachable!("has tests of its own"),
+            Record::Snapshot(snapshot) => {
+                for endpoint in &snapshot.endpoints {
+                    sum.requests += endpoint.requests;
+                    sum.failures += endpoint.failures;
+                    if let Some(times) = endpoint.response_time_us.filter(|_| endpoint.response_times > 0) {
+                        sum.times.0 += endpoint.response_times;
+                        sum.times.1 += times.sum as f64 / 1000.0;
+                        sum.scale.0 += (times.sum as f64 / 1000.0).abs();
+                    }
+                    if let Some(bytes) = endpoint.response_bytes.filter(|_| endpoint.requests > 0) {
+                        sum.sizes.0 += endpoint.requests;
+                        sum.sizes.1 += bytes as f64;
+                        sum.scale.1 += (bytes as f64).abs();
+                    }
+                }
+            }
         }
     }
     sum
@@ -119,9 +166,13 @@ proptest! {
             prop_assert!((total(metric).1 - sum).abs() <= 1e-9 * scale, "{}: {} or {}", metric, total(metric).1, sum);
         }
         // Each set of dimensions, and the statuses, hold every request once.
-        for prefix in ["Requests{Test=checkout,Method=", "Requests{Test=checkout,Run=", "Responses{Test=checkout,Status="] {
+        for (prefix, requests) in [
+            ("Requests{Test=checkout,Method=", expected.requests),
+            ("Requests{Test=checkout,Run=", expected.requests),
+            ("Responses{Test=checkout,Status=", expected.seen),
+        ] {
             let sum: f64 = totals.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(_, (_, sum))| sum).sum();
-            prop_assert_eq!(sum, expected.requests as f64, "{}", prefix);
+            prop_assert_eq!(sum, requests as f64, "{}", prefix);
         }
         let endpoints = totals.keys().filter(|key| key.starts_with("Requests{Test=checkout,Method=")).count();
         prop_assert!(endpoints <= 26);
@@ -130,7 +181,7 @@ proptest! {
             let prefix = format!(r#"{{"type":"{kind}""#);
             plan.log_calls.iter().flat_map(|call| &call.events).filter(|event| event.message.starts_with(&prefix)).count()
         };
-        prop_assert_eq!(logged("request") as u64, expected.requests);
+        prop_assert_eq!(logged("request") as u64, expected.seen);
         prop_assert_eq!((logged("event") + logged("exception")) as u64, expected.events);
     }
 }
