@@ -121,7 +121,6 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
     /// Attempts a call until it is done or fails for good; nothing when there was no time left for it.
     async fn attempts(&self, number: usize) -> Option<Result<(), CallError>> {
         let mut delay = FIRST_DELAY;
-        let mut counted = false;
         loop {
             {
                 let mut state = self.state();
@@ -134,8 +133,7 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
                 if state.lost.is_some() || state.out_of_time {
                     return None;
                 }
-                if !counted && state.progress.uncertain.contains(&number) {
-                    counted = true;
+                if state.progress.uncertain.contains(&number) {
                     state.progress.repeated += 1;
                 }
                 state.under_way.insert(number);
@@ -145,7 +143,7 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
                 self.state().out_of_time = true;
                 return None;
             };
-            let mut new_doubt = false;
+            let mut doubt = false;
             {
                 let mut state = self.state();
                 state.under_way.remove(&number);
@@ -154,9 +152,10 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
                     Err(error) => {
                         match error.failure {
                             Failure::Throttled => state.report.throttled += 1,
-                            Failure::Unknown if state.progress.uncertain.insert(number) => {
+                            Failure::Unknown => {
+                                state.progress.uncertain.insert(number);
                                 state.changes += 1;
-                                new_doubt = true;
+                                doubt = true;
                             }
                             _ => {}
                         }
@@ -167,7 +166,7 @@ impl<M: Metrics, L: Logs, C: Checkpoint> Delivery<'_, M, L, C> {
                     }
                 }
             }
-            if new_doubt {
+            if doubt {
                 // Before it is repeated: should the process end then, the next attempt knows that it may have been.
                 self.record().await;
             }
