@@ -11,23 +11,28 @@ pub(super) fn integers(text: &[u8], mut push: impl FnMut(Option<i64>) -> bool) -
     if text.first() == Some(&b']') {
         return Some(0);
     }
-    let mut at = 0;
+    let mut rest = text;
     loop {
-        let rest = text.get(at..)?;
-        let (value, length) = match rest.first_chunk() {
-            Some(eight) => match up_to_eight_digits(u64::from_le_bytes(*eight)) {
-                (value, length @ 1..8) if eight[0] != b'0' || length == 1 => (Some(value as i64), length),
-                _ => unusual(rest)?,
-            },
-            None => unusual(rest)?,
+        let short = rest.first_chunk::<8>().and_then(|eight| {
+            let (value, length) = up_to_eight_digits(u64::from_le_bytes(*eight));
+            // The byte behind the number is among the eight.
+            let behind = *eight.get(length)?;
+            let usual = length == 1 || length > 1 && eight[0] != b'0';
+            usual.then_some((Some(value as i64), length, behind))
+        });
+        let (value, length, behind) = match short {
+            Some(found) => found,
+            None => {
+                let (value, length) = unusual(rest)?;
+                (value, length, *rest.get(length)?)
+            }
         };
         if !push(value) {
             return None;
         }
-        at += length + 1;
-        match text.get(at - 1)? {
-            b',' => {}
-            b']' => return Some(at - 1),
+        match behind {
+            b',' => rest = &rest[length + 1..],
+            b']' => return Some(text.len() - rest.len() + length),
             _ => return None,
         }
     }

@@ -13,7 +13,7 @@ const PLACES: usize = (64 - PRECISION_BITS as usize + 1) << PRECISION_BITS;
 
 /// A sum as a float. The machine knows how to convert 64 bits, and most sums fit.
 pub(super) fn float(sum: i128) -> f64 {
-    i64::try_from(sum).map_or(sum as f64, |sum| sum as f64)
+    i64::try_from(sum).map_or_else(|_| sum as f64, |sum| sum as f64)
 }
 
 /// Values of one group.

@@ -248,10 +248,15 @@ impl<'a> Planner<'a> {
         match &record {
             Record::Requests(group) => {
                 self.requests += group.columns.len() as u64;
-                let at_ms = || group.columns.at_ms().iter().copied();
-                for at_ms in at_ms().min().into_iter().chain(at_ms().max()) {
-                    self.window.include(self.aggregate.interval_ms(at_ms));
-                    self.window.include(at_ms);
+                let at_ms = group.columns.at_ms();
+                let ends = at_ms
+                    .iter()
+                    .fold((i64::MAX, i64::MIN), |(first, last), at_ms| (first.min(*at_ms), last.max(*at_ms)));
+                if !at_ms.is_empty() {
+                    for at_ms in [ends.0, ends.1] {
+                        self.window.include(self.aggregate.interval_ms(at_ms));
+                        self.window.include(at_ms);
+                    }
                 }
             }
             Record::Users(users) => self.window.include(self.aggregate.interval_ms(users.at_ms)),
