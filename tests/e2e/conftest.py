@@ -22,6 +22,8 @@ from local_aws import Function, LocalAws, Stack
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
+pytest.register_assert_rewrite("tests.sidecar.bench", "tests.sidecar.reader")
+
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template.yaml"
 DELIVERY_SECONDS = 120
