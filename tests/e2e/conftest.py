@@ -22,7 +22,7 @@ from local_aws import Function, LocalAws, Stack
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-pytest.register_assert_rewrite("tests.sidecar.bench", "tests.sidecar.reader")
+pytest.register_assert_rewrite("tests.e2e.followed", "tests.sidecar.bench", "tests.sidecar.reader")
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template.yaml"

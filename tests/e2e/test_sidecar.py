@@ -2,157 +2,50 @@
 
 from __future__ import annotations
 
-import signal
-import string
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 
-from examples.reconcile import Endpoint, Series, published_endpoints, totals
-from local_aws import CallRecord, LocalAws
-from local_aws.cloudwatch.store import Cell, Distribution, MetricKey
+from examples.reconcile import Endpoint, published_endpoints
+from local_aws import LocalAws
+from local_aws.cloudwatch.limits import MAX_REQUEST_BYTES
 from local_aws.dashboard.clients import Clients
 from local_aws.dashboard.snapshot import get_body, take
-from locust_hook.sidecar.answers import Statistics, read_statistics
-from tests.e2e.conftest import DELIVERY_SECONDS, Cloud, deployed
-from tests.hook.locusts import free_port, master_arguments, site, wait_for
+from tests.e2e.batches import Batch
+from tests.e2e.conftest import deployed
+from tests.e2e.followed import (
+    LOOKS,
+    TEST,
+    USERS,
+    WORKERS,
+    Relayed,
+    dimensions,
+    follow_a_test,
+    in_milliseconds,
+)
+from tests.hook.locusts import free_port, site
 from tests.sidecar.bench import SidecarBench
 
-STACK = "sidecar"
 DASHBOARD = "Sidecar"
-TEST = "without hook"
-USERS = 6
-WORKERS = 2
-LOOKS = 2
-"""At least so many times does CloudWatch show new requests while the test runs; workers report every three
-seconds."""
-STATISTICS = ("SampleCount", "Sum", "Minimum", "Maximum")
+MANY = 200
+"""Endpoints that the relay publishes by name if not set otherwise."""
 MICROSECOND = 0.001
 """In milliseconds."""
 
 pytestmark = pytest.mark.timeout(300)
 
 
-@dataclass
-class Relayed:
-    """A test that is over: Locust's own numbers, and the cloud that has them."""
-
-    cloud: Cloud
-    start: datetime
-    end: datetime
-    final: dict[str, Any]
-    """What Locust had counted at its end, as `tests/sidecar/visitors.py` writes it."""
-    shown: Statistics
-    """What Locust's web interface showed when the test had ended."""
-
-    @property
-    def endpoints(self) -> dict[Endpoint, dict[str, Any]]:
-        """What Locust counted, by endpoint."""
-        return {Endpoint(entry["method"], entry["name"]): entry for entry in self.final["endpoints"]}
-
-    @property
-    def timed(self) -> set[Endpoint]:
-        """Endpoints that have response times."""
-        return {endpoint for endpoint, entry in self.endpoints.items() if in_milliseconds([entry])}
-
-    def statistics(self, metric: str, **dimensions: str) -> dict[str, float]:
-        """A metric over the whole test, by CloudWatch's statistics; {} without data."""
-        wanted = (("Test", TEST), *dimensions.items())
-        series = [Series(metric, statistic, wanted) for statistic in STATISTICS]
-        found = totals(self.cloud.cloudwatch, "Locust", series, self.start, self.end)
-        return {one.statistic: value for one, value in found.items()}
-
-    def cells(self, metric: str, **dimensions: str) -> list[tuple[Cell, Distribution]]:
-        """What CloudWatch keeps of a metric, second by second."""
-        pairs = tuple(sorted({"Test": TEST, **dimensions}.items()))
-        return self.cloud.aws.metrics.cells(MetricKey("Locust", metric, pairs))
-
-    @cached_property
-    def log_events(self) -> dict[str, list[dict[str, Any]]]:
-        """The messages of the log group, by type."""
-        by_type = defaultdict(list)
-        for event in self.cloud.log_events():
-            by_type[event["type"]].append(event)
-        return by_type
-
-    @property
-    def run(self) -> str:
-        """The one run that all log events tell of."""
-        (run,) = {(event["test"], event["run"]) for events in self.log_events.values() for event in events}
-        assert run[0] == TEST
-        return str(run[1])
-
-    @property
-    def calls(self) -> list[CallRecord]:
-        """All calls of this stack's relay."""
-        return [call for call in self.cloud.aws.calls if f"assumed-role/{STACK}-RelayRole" in call.principal]
-
-
-def dimensions(endpoint: Endpoint) -> dict[str, str]:
-    """An endpoint's dimensions: CloudWatch takes only ASCII."""
-    return {"Method": endpoint.method, "Name": quote(endpoint.name, safe=string.printable)}
-
-
-def in_milliseconds(entries: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Response times as Locust counted them at these endpoints, by statistic; {} without any."""
-    timed = [entry for entry in entries if entry["requests"] > entry["without_time"]]
-    if not timed:
-        return {}
-    return {
-        "SampleCount": sum(entry["requests"] for entry in timed),
-        "Sum": sum(entry["sum_ms"] for entry in timed),
-        "Minimum": min(entry["min_ms"] for entry in timed),
-        "Maximum": max(entry["max_ms"] for entry in timed),
-    }
-
-
 @pytest.fixture(scope="module")
 def relayed(aws: LocalAws, relay_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relayed]:
-    stack = deployed(aws, relay_binary, STACK, DashboardName=DASHBOARD, ShowWorkers="true")
+    stack = deployed(aws, relay_binary, "sidecar", DashboardName=DASHBOARD, ShowWorkers="true")
     with stack as cloud, site() as host:
         bench = SidecarBench(tmp_path_factory.mktemp("sidecar"), host, port=free_port())
         try:
             yield follow_a_test(cloud, bench)
         finally:
             bench.end_all()
-
-
-def follow_a_test(cloud: Cloud, bench: SidecarBench) -> Relayed:
-    """Has the sidecar, with the rights of a load generator, follow a Locust from its start to its end."""
-    start = datetime.now(timezone.utc)
-    sidecar = bench.sidecar("--to", cloud.relay_to, "--test", TEST, environment=cloud.uploader_environment)
-    sidecar.says("trying again")  # it is there before Locust is
-    port = free_port()
-    master = bench.locust(
-        *(*master_arguments(port, WORKERS), "--autostart", "--users", str(USERS), "--spawn-rate", "100")
-    )
-    workers = [bench.visitors(port) for _ in range(WORKERS)]
-
-    def is_live() -> bool:
-        shown = [
-            cloud.aws.metrics.distribution("Locust", metric, {"Test": TEST})
-            for metric in ("Requests", "LocustCurrentP95", "WorkerCpu")
-        ]
-        return all(one.sample_count >= LOOKS and one.maximum > 0 for one in shown)
-
-    wait_for(is_live, "what the sidecar sees in CloudWatch", sidecar)
-    bench.stop_test()
-    sidecar.says("the test has ended")
-    sidecar.signal(signal.SIGTERM)  # it looks on until all workers have told what they counted last
-    assert "nothing lost" in sidecar.ends()
-    shown = read_statistics(bench.ask("/stats/requests/csv"))
-    master.signal(signal.SIGTERM)
-    for process in (master, *workers):
-        process.ends()
-    cloud.function.wait_idle(timeout=DELIVERY_SECONDS)
-    return Relayed(cloud, start, datetime.now(timezone.utc), bench.final, shown)
 
 
 def test_every_endpoint_s_requests_failures_and_sizes_are_locust_s(relayed: Relayed) -> None:
@@ -188,8 +81,7 @@ def test_the_test_s_and_the_run_s_numbers_are_those_of_all_endpoints(relayed: Re
 
 
 def test_response_times_are_statistic_sets_that_cloudwatch_takes(relayed: Relayed) -> None:
-    calls = [call for call in relayed.calls if call.operation == "PutMetricData"]
-    assert {call.status for call in calls} == {200}
+    assert {call.status for call in relayed.metric_calls} == {200}
     sets = 0
     for names in ({}, *(dimensions(endpoint) for endpoint in relayed.endpoints)):
         for metric in ("ResponseTime", "ResponseSize"):
@@ -201,6 +93,35 @@ def test_response_times_are_statistic_sets_that_cloudwatch_takes(relayed: Relaye
                 sets += not kept.exact
     assert sets > 0
     assert relayed.cloud.statistic("ResponseTime", "p95", relayed.start, relayed.end, Test=TEST) is None
+
+
+def test_many_endpoints_with_long_names_keep_to_the_limits_of_a_call(relayed: Relayed) -> None:
+    cloud, looks = relayed.cloud, 3
+    batch = Batch("many", source="host-sidecar")
+    largest = 2**53 - 1
+    for look in range(looks):
+        at_ms = batch.from_ms + 1000 * (look + 1)
+        statistics = {
+            "requests": 3,
+            "failures": 1,
+            "response_times": 3,
+            "response_time_us": {"sum": largest, "min": 0, "max": largest},
+            "response_bytes": largest,
+            "percentiles_ms": {"50": 1, "90": 1500, "95": 0.5, "99": largest / 1000},
+        }
+        endpoints = [{"method": "GET", "name": f"/ü{n}/" + "x" * 2000, **statistics} for n in range(MANY)]
+        batch.records.append({"snapshot": {"from_ms": at_ms - 1000, "at_ms": at_ms, "endpoints": endpoints}})
+    before = len(relayed.metric_calls)
+    cloud.put(batch.key, batch.content())
+    assert cloud.failed_events() == []
+    calls = relayed.metric_calls[before:]
+    assert {call.status for call in calls} == {200}
+    assert 0.9 * MAX_REQUEST_BYTES < max(call.request_bytes for call in calls) <= MAX_REQUEST_BYTES
+    assert len(published_endpoints(cloud.cloudwatch, "Locust", "many")) == MANY
+    assert cloud.recently("Requests", "Sum", Test="many") == 3 * looks * MANY
+    assert cloud.recently("ResponseTime", "SampleCount", Test="many") == 3 * looks * MANY
+    assert cloud.recently("ResponseTime", "Maximum", Test="many") == largest / 1000
+    assert cloud.recently("ResponseSize", "Sum", Test="many") == pytest.approx(largest * looks * MANY)
 
 
 def test_locust_s_own_percentiles_are_gauges(relayed: Relayed) -> None:
