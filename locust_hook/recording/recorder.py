@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 """How often users are counted and the buffer is looked at."""
 
-FLUSH_BYTES = 8 * 2**20
+FLUSH_BYTES = 12 * 2**20
 """Buffered columns that are flushed before their time."""
 
 MAX_BYTES = 256 * 2**20

@@ -23,7 +23,7 @@ pub const FORMAT: &str = "locust-stats-batch";
 /// The version of the format that this relay reads.
 pub const VERSION: u64 = 1;
 
-/// Longest line, in bytes: the hook closes a batch at 8 MiB of columns, and other writers of the format get room. A
+/// Longest line, in bytes: the hook closes a batch at 12 MiB of columns, and other writers of the format get room. A
 /// line is held in memory as a whole, at up to 20 times its size.
 pub const MAX_LINE_BYTES: u64 = 16 << 20;
 
