@@ -192,19 +192,19 @@ def _variable(raw: Any, path: str) -> Variable:
     for number, value in enumerate(_list(source, "values", path, MAX_WIDGETS)):
         place = f"{path}.values[{number}]"
         choice = _mapping(value, place)
-        text = _scalar(choice.get("value"), f"{place}.value")
+        text = _text(choice, "value", place)
         choices.append(Choice(text, str(choice.get("label") or text)))
+    default = source.get("defaultValue")
     search, populate_from = source.get("search"), source.get("populateFrom")
     if (search is None) != (populate_from is None):
         raise BodyError(f"{path}: expected search and populateFrom together, found one of them")
-    default = source.get("defaultValue")
     return Variable(
         identifier,
         kind,
         target,
         str(source.get("label") or identifier),
         input_type,
-        None if default is None else _scalar(default, f"{path}.defaultValue"),
+        None if default is None else _text(source, "defaultValue", path),
         tuple(choices),
         None if search is None else str(search),
         None if populate_from is None else str(populate_from),
@@ -231,13 +231,6 @@ def _text(source: Mapping[str, Any], name: str, path: str) -> str:
     if not isinstance(value, str) or not value:
         raise BodyError(f"{path}.{name}: expected a text, found {_shown(value)}")
     return value
-
-
-def _scalar(value: Any, path: str) -> str:
-    """A text, or a number as text."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
-        raise BodyError(f"{path}: expected a text or a number, found {_shown(value)}")
-    return str(value)
 
 
 def _integer(source: Mapping[str, Any], name: str, path: str, default: int, least: int, most: int) -> int:

@@ -69,9 +69,10 @@ def test_abbreviating_what_is_the_same_changes_nothing(rows: list[list[str]]) ->
     assert [row[:-1] for row in expand(short, "metrics")] == rows
 
 
-def test_a_variable_is_read_with_its_numbers_as_text() -> None:
-    source = {"id": "p", "type": "property", "property": "period", "inputType": "radio", "defaultValue": 10}
-    source["values"] = [{"value": 1, "label": "fine"}, {"value": 10}]
+def test_a_variable_is_read_with_its_choices() -> None:
+    source: dict[str, Any] = {"id": "p", "type": "property", "property": "period", "inputType": "radio"}
+    source["defaultValue"] = "10"
+    source["values"] = [{"value": "1", "label": "fine"}, {"value": "10"}]
     (variable,) = parse(body(variables=[source])).variables
     assert (variable.target, variable.default, variable.label) == ("period", "10", "p")
     assert variable.choices == (Choice("1", "fine"), Choice("10", "10"))
@@ -122,8 +123,12 @@ WRONG = [
     ),
     (body(variables=[{**VARIABLE, "search": "x"}]), "expected search and populateFrom together"),
     (
-        body(variables=[{**VARIABLE, "values": [{"value": None}]}]),
-        "values[0].value: expected a text or a number",
+        body(variables=[{**VARIABLE, "values": [{"value": 10}]}]),
+        "variables[0].values[0].value: expected a text, found 10",
+    ),
+    (
+        body(variables=[{**VARIABLE, "defaultValue": 10}]),
+        "variables[0].defaultValue: expected a text, found 10",
     ),
 ]
 

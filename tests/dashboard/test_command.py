@@ -32,8 +32,8 @@ BODY = {
             "type": "property",
             "property": "period",
             "inputType": "radio",
-            "defaultValue": 1,
-            "values": [{"value": 1, "label": "second"}, {"value": 60, "label": "minute"}],
+            "defaultValue": "1",
+            "values": [{"value": "1", "label": "second"}, {"value": "60", "label": "minute"}],
         },
     ],
     "widgets": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -32,13 +33,13 @@ SYSTEM = {
 """Systems whose metrics nobody publishes here; their widgets show the test's requests at least."""
 VALUES = {
     "Test": ["checkout", "checkout@before"],
-    "Run": ["20261121T102900Z-4f3a", "20261121T112900Z-0c1d"],
+    "Run": ["build-12", "build-1"],
     "Method": ["GET"],
     "Name": ["/", "/cart"],
     "Status": ["200", "ConnectionError"],
     "UserClass": ["Visitor", "Buyer"],
 }
-"""Values of each dimension; with all of their combinations, requests are published."""
+"""Values of each dimension, some of which begin with another; all combinations are published."""
 TEXTS = {"error", "kind", "message", "method", "name", "run", "source", "test", "traceback", "type"}
 """Fields of log events that are texts; all others are numbers."""
 
@@ -54,6 +55,7 @@ def stack(aws: LocalAws) -> Stack:
     stack = aws.deploy(TEMPLATE, {**SYSTEM, "ShowWorkers": "true"}, name="full")
     moment = aws.clock.now() - timedelta(minutes=2)
     publish_metrics(aws, moment)
+    publish_another_test(aws, moment)
     write_log_events(aws, stack.outputs["LogGroupName"], moment)
     VendedMetrics(aws.metrics, aws.clock).attempted(stack.outputs["FunctionName"], Attempt("success"), 1)
     return stack
@@ -81,6 +83,26 @@ def publish_metrics(aws: LocalAws, moment: datetime) -> None:
         for metric in sorted(published.relay_metrics)
     ]
     cloudwatch.put_metric_data(Namespace=published.relay_namespace, MetricData=own)
+
+
+def publish_another_test(aws: LocalAws, moment: datetime) -> None:
+    """A test of two minutes whose last second has hardly begun."""
+    seconds = [
+        (moment - timedelta(minutes=1), {"Requests": 200, "Failures": 50, "Users": 40, "ResponseTime": 90}),
+        (moment, {"Requests": 24, "Failures": 6, "Users": 2, "ResponseTime": 10}),
+    ]
+    data = [
+        {
+            "MetricName": metric,
+            "Dimensions": [{"Name": "Test", "Value": "shop"}],
+            "Timestamp": second,
+            "Value": float(value),
+            "StorageResolution": 1,
+        }
+        for second, values in seconds
+        for metric, value in values.items()
+    ]
+    aws.client("cloudwatch").put_metric_data(Namespace=names().namespace, MetricData=data)
 
 
 def write_log_events(aws: LocalAws, group: str, moment: datetime) -> None:
@@ -175,10 +197,56 @@ def test_rates_are_per_second_whatever_the_period(aws: LocalAws, clients: Client
             if content.get("series")
         }
         # Seven requests were published.
-        assert [one["values"] for one in series["Requests per second"]] == [[7 / period]]
+        assert [one["values"] for one in series["Requests and failures per second"]] == [[7 / period]] * 2
+        (rate,) = (one for one in series["ECS: CPU and memory"] if one["axis"] == "right")
+        assert rate["values"] == [7 / 60]
         for title in ("Requests per second by endpoint", "Failures per second by endpoint"):
             assert [one["values"] for one in series[title]] == [[7 / period]] * len(VALUES["Name"])
         assert [one["values"] for one in series["Failure rate"]] == [[100]]
+
+
+@pytest.mark.parametrize("period", [1, 10, 300])
+def test_it_is_right_as_well_if_the_variable_changes_every_period(
+    aws: LocalAws, clients: Clients, body: Body, period: int
+) -> None:
+    """CloudWatch does not say whether a property variable changes what stands in a metric's own options."""
+
+    def changed(source: Any) -> Any:
+        if isinstance(source, list):
+            return [changed(member) for member in source]
+        if isinstance(source, dict):
+            return {key: period if key == "period" else changed(member) for key, member in source.items()}
+        return source
+
+    widgets = tuple(dataclasses.replace(one, properties=changed(one.properties)) for one in body.widgets)
+    series = {
+        content["title"]: content["series"]
+        for content in shown(aws, clients, dataclasses.replace(body, widgets=widgets), period=str(period))
+        if content.get("series")
+    }
+    assert [one["values"] for one in series["Requests and failures per second"]] == [[7 / period]] * 2
+    for title in ("Load balancer: response time", "EC2 instance: CPU", "ECS: CPU and memory"):
+        assert [one["values"] for one in series[title]] == [[7 / period]]
+    if period < 60:
+        return  # what has only minutes has no shorter period
+    for title in ("Batches by outcome", "Calls to publish"):
+        assert [one["values"] for one in series[title]] == [[1]] * 4
+    assert [one["values"] for one in series["Function: invocations"]] == [[1], [0], [0]]
+
+
+@pytest.mark.parametrize("period", [1, 60])
+def test_single_numbers_do_not_stop_at_the_last_period(
+    aws: LocalAws, clients: Clients, body: Body, period: int
+) -> None:
+    contents = shown(aws, clients, body, test="shop", period=str(period))
+    numbers = {
+        content["title"]: [one["values"] for one in content["series"]]
+        for content in contents
+        if content["view"] == "singleValue"
+    }
+    p95 = numbers.pop("Response time, p95")
+    assert numbers == {"Most users": [[40]], "Requests": [[224]], "Failure rate": [[25]]}
+    assert p95 == [[pytest.approx(90)]]
 
 
 def test_saved_queries_find_what_they_are_named_for(aws: LocalAws, stack: Stack) -> None:
@@ -189,12 +257,17 @@ def test_saved_queries_find_what_they_are_named_for(aws: LocalAws, stack: Stack)
     found = {}
     for definition in definitions:
         assert definition["logGroupNames"] == [group]
-        for pattern, tests in (("/.+/", VALUES["Test"]), ("/^checkout$/", ["checkout"])):
-            query = definition["queryString"].replace("test like /.+/", f"test like {pattern}")
+        for chosen, tests in ((".+", VALUES["Test"]), ("checkout", ["checkout"])):
+            query = definition["queryString"].replace("test like /^.+", f"test like /^{chosen}")
             answer = run(logs, [group], query, now - timedelta(minutes=10), now)
             rows = [{cell["field"]: cell["value"] for cell in row} for row in answer["results"]]
             assert sorted({row["test"] for row in rows}) == tests, query
             found[definition["name"]] = {field for row in rows for field in row}
+        for chosen, count in (("build-12", True), ("build-1", False)):
+            query = definition["queryString"].replace("run like /^.+", f"run like /^{chosen}")
+            assert bool(run(logs, [group], query, now - timedelta(minutes=10), now)["results"]) == count, (
+                query
+            )
     assert found["full/Errors by status and endpoint"] > {
         "status",
         "method",

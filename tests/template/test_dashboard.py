@@ -145,7 +145,7 @@ def test_a_pattern_matches_its_placeholders_only(body: Body) -> None:
     narrowed = [query for query in queries_of(body) if re.search(patterns["run"], query)]
     assert narrowed
     for query in narrowed:
-        assert "run like /20261121T102900Z-4f3a/" in re.sub(patterns["run"], "20261121T102900Z-4f3a", query)
+        assert "run like /^20261121T102900Z-4f3a$/" in re.sub(patterns["run"], "20261121T102900Z-4f3a", query)
         (every,) = re.findall(r"run like /(.+?)/", query)
         assert re.search(every, "any run")
 
@@ -163,16 +163,17 @@ def test_variables_are_filled_from_published_metrics(full_body: Body) -> None:
 def test_the_first_period_is_no_shorter_than_the_metrics_resolution(resolution: int, seconds: int) -> None:
     body = body_with(ResolutionSeconds=str(resolution))
     (period,) = [variable for variable in body["variables"] if variable["id"] == "period"]
-    assert period["defaultValue"] == seconds
-    assert seconds in [choice["value"] for choice in period["values"]]
+    assert period["defaultValue"] == str(seconds)
+    assert str(seconds) in [choice["value"] for choice in period["values"]]
     assert {widget["properties"].get("period", seconds) for widget in body["widgets"]} == {seconds}
 
 
 def test_expressions_have_the_widget_s_period(full_body: Body) -> None:
     """Without one they would have CloudWatch's default, five minutes, whatever their metrics have."""
     for widget in full_body["widgets"]:
-        if any(not metric for metric, _ in entries(widget)):
-            assert widget["properties"]["period"] == 60
+        for metric, options in entries(widget):
+            if not metric:
+                assert options.get("period", widget["properties"].get("period")) == 60
 
 
 def test_metrics_that_have_only_minutes_keep_their_period(full_body: Body) -> None:
@@ -181,6 +182,30 @@ def test_metrics_that_have_only_minutes_keep_their_period(full_body: Body) -> No
             if metric and metric[0] != "Load/Test.1_#-":
                 assert options["period"] == 60
                 assert "period" not in widget["properties"], "the variable would change it"
+
+
+def test_what_is_per_time_is_divided_by_its_period(full_body: Body) -> None:
+    """A sum is per period, whichever that is."""
+    for widget in full_body["widgets"]:
+        for side, axis in widget["properties"].get("yAxis", {}).items():
+            shown = [
+                options.get("expression", "")
+                for _, options in entries(widget)
+                if options.get("visible", True) and options.get("yAxis", "left") == side
+            ]
+            assert shown
+            is_rate = "per second" in axis["label"]
+            assert [" / PERIOD(" in expression for expression in shown] == [is_rate] * len(shown), widget
+            assert is_rate or "per " not in axis["label"], axis
+
+
+def test_single_numbers_are_of_the_whole_time(body: Body) -> None:
+    """The last period, which CloudWatch shows otherwise, is unfinished."""
+    numbers = [widget for widget in body["widgets"] if widget["properties"].get("view") == "singleValue"]
+    assert len(numbers) == 4
+    for widget in numbers:
+        assert widget["properties"]["setPeriodToTimeRange"] is True
+        assert not any("PERIOD(" in options.get("expression", "") for _, options in entries(widget))
 
 
 # -- It names what is published --------------------------------------------------------------------
