@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FIRST = "__FIRST"
 """Default value that stands for the first of the values found."""
-MAX_CHOICES = 100
+MAX_CHOICES = 500
 """Values of a variable that the page offers: as many as a search finds.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html"""
 
