@@ -26,8 +26,8 @@ KEPT = (
 """Up to which age CloudWatch keeps points, and the period of those kept longer; of the same source."""
 MAX_POINTS = 1440
 """Points of a series; longer times are drawn with a longer period."""
-MAX_SERIES = 100
-"""Series of a widget, more than anyone can tell apart and as many as a search finds at most.
+MAX_SERIES = 500
+"""Series of a widget: as many as a search finds at most.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html"""
 DEFAULT_STATISTIC = "Average"
 

@@ -109,7 +109,7 @@ def test_too_many_series_are_cut_and_said() -> None:
     answer = {"MetricDataResults": [result("m1", f"{number}", 1) for number in range(MAX_SERIES + 1)]}
     content = shown(CloudWatch(answer), metrics=[[{"expression": "x"}]])
     assert len(content["series"]) == MAX_SERIES
-    assert content["notes"] == ["The first 100 of 101 series"]
+    assert content["notes"] == ["The first 500 of 501 series"]
 
 
 def test_a_value_of_the_whole_time_has_one_period_that_covers_it() -> None:
