@@ -2,6 +2,7 @@
 
 const DOTS_UP_TO = { series: 6, points: 40 }; // more would hide the lines
 const TIP_ROWS = 40;
+const SPOKEN = 10; // series whose latest values a screen reader is told
 const TICK_PX = 68;
 const hidden = new Set(); // "widget number, label" of series switched off
 
@@ -11,10 +12,19 @@ const layoutOf = (more) => ({
 });
 const CONFIG = { displayModeBar: false, doubleClick: "reset", showTips: false };
 
+// What a chart shows, in words: its title and the latest value of each series.
+const spoken = ({ title, series }) => {
+  const values = series.slice(0, SPOKEN).map((one) => `${one.label} ${number(last(one.values))}`);
+  const more = series.length > SPOKEN ? [`and ${series.length - SPOKEN} more`] : [];
+  return `${title || "Chart"}: ${[...values, ...more].join(", ")}`;
+};
+
 // The element of a chart: the one that is there already moves on, instead of being made anew.
-const chartIn = (body, view, keep) => {
+const chartIn = (body, content, keep) => {
   const element = keep || make("div", { className: "chart" });
-  element.dataset.view = view;
+  element.dataset.view = content.view;
+  element.setAttribute("role", "img");
+  element.setAttribute("aria-label", spoken(content));
   body.append(element);
   Object.assign(element, { width: element.clientWidth, height: element.clientHeight });
   sizes.observe(element);
@@ -82,8 +92,9 @@ const marksOf = (content) => {
 const timeSeries = (body, content, at, keep) => {
   const { series: all, stacked } = content;
   const shades = colorsOf(content);
-  const element = chartIn(body, content.view, keep);
-  if (content.legend !== "hidden" && (all.length > 1 || !content.title)) {
+  const element = chartIn(body, content, keep);
+  // A lone series needs no name of its own only where the title is its name.
+  if (content.legend !== "hidden" && (all.length > 1 || all[0].label !== content.title)) {
     body.append(legendOf(content, shades, at, element));
     body.classList.toggle("beside", content.legend === "right");
   }
@@ -120,7 +131,7 @@ const timeSeries = (body, content, at, keep) => {
 const pie = (body, content, at, keep) => {
   const shades = colorsOf(content);
   const values = content.series.map((series) => last(series.values));
-  const element = chartIn(body, content.view, keep);
+  const element = chartIn(body, content, keep);
   const rows = content.series.map(({ label }, place) => make(
     "div", { title: label }, swatch(shades[place]), make("span", { textContent: `${label}  ${number(values[place])}` }),
   ));
@@ -135,7 +146,7 @@ const pie = (body, content, at, keep) => {
 const gauge = (body, content, at, keep) => {
   const value = last(content.series[0].values);
   const { min = 0, max = Math.max(value, 1) } = content.axes.left || {};
-  Plotly.react(chartIn(body, content.view, keep), [{
+  Plotly.react(chartIn(body, content, keep), [{
     type: "indicator", mode: "gauge+number", value, number: { font: { color: css("--text"), size: 30 } },
     gauge: { axis: { range: [min, max] }, bar: { color: colorsOf(content)[0] }, borderwidth: 0, bgcolor: css("--grid") },
   }], layoutOf({ margin: { l: 24, r: 24, t: 16, b: 8 } }), CONFIG);

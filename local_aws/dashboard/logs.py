@@ -27,11 +27,21 @@ MAX_GROUPS = 50
 HIDDEN = "@ptr"
 """A field that CloudWatch adds to each row, for its own use."""
 
+NAMES = {
+    *("detail", "error", "kind", "message", "method", "name", "run", "source", "status", "test", "traceback"),
+    *("type", "@log", "@logStream", "@message", "@timestamp"),
+}
+"""Fields that name something: texts, even where they look like numbers."""
+
+_GROUPED = re.compile(r"\|\s*stats\b[^|]*\bby\b([^|]*)", re.IGNORECASE)
 _SOURCE = re.compile(r"\s*SOURCE\s+'([^']+)'\s*\|?", re.IGNORECASE)
 
 
 def show(widget: Widget, client: CloudWatchLogsClient, start: datetime, end: datetime) -> dict[str, Any]:
-    """What a log widget shows, as the page takes it: `columns` and `rows` of texts."""
+    """What a log widget shows, as the page takes it: `columns` and `rows` of texts.
+
+    Those columns that are `names` hold no numbers, whatever they look like.
+    """
     view = widget.properties.get("view", "table")
     if view != "table":
         raise BodyError(f"view: expected table, the only one for logs that is drawn here, found {view!r}")
@@ -48,6 +58,7 @@ def show(widget: Widget, client: CloudWatchLogsClient, start: datetime, end: dat
     return {
         "view": "logTable",
         "columns": list(columns),
+        "names": [column for column in columns if column in NAMES or column in grouped(query)],
         "rows": [[row.get(column, "") for column in columns] for row in rows],
         "notes": notes,
     }
@@ -67,6 +78,12 @@ def split(properties: Mapping[str, Any]) -> tuple[list[str], str]:
             f"query: expected 1 to {MAX_GROUPS} of SOURCE '<log group>' | at its begin, found {len(groups)}"
         )
     return groups, query.strip()
+
+
+def grouped(query: str) -> set[str]:
+    """The columns that a query's statistics are grouped by: each of their values is a name, not a number."""
+    fields = (field for found in _GROUPED.findall(f"|{query}") for field in found.split(","))
+    return {re.split(r"\s+as\s+", field, flags=re.IGNORECASE)[-1].strip(" `\n") for field in fields}
 
 
 def run(

@@ -10,6 +10,7 @@ from local_aws.dashboard.body import BodyError, Widget
 
 # HTML in the text is shown, not obeyed; pictures would be fetched from elsewhere.
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+LOWEST_HEADING = 6
 
 
 def show(widget: Widget) -> dict[str, Any]:
@@ -18,4 +19,13 @@ def show(widget: Widget) -> dict[str, Any]:
     if not isinstance(markdown, str):
         raise BodyError(f"markdown: expected a text, found {markdown!r}")
     plain = widget.properties.get("background") == "transparent"
-    return {"view": "text", "html": _MARKDOWN.render(markdown), "transparent": plain, "notes": []}
+    return {"view": "text", "html": _html(markdown), "transparent": plain, "notes": []}
+
+
+def _html(markdown: str) -> str:
+    """Its headings are one level lower: the page has a first one, the dashboard's name."""
+    tokens = _MARKDOWN.parse(markdown)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1:]) + 1, LOWEST_HEADING)}"
+    return str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))

@@ -23,7 +23,8 @@ const sparkline = ({ times, values }, color) => {
   const most = Math.max(...values, 0) || 1;
   const x = (second) => (100 * (second - times[0])) / (last(times) - times[0]);
   const line = values.map((value, at) => `${x(times[at])},${30 - (28 * Math.max(value, 0)) / most}`).join("L");
-  const svg = make("svg", { viewBox: "0 0 100 30", preserveAspectRatio: "none", class: "spark" });
+  const frame = { viewBox: "0 0 100 30", preserveAspectRatio: "none", class: "spark", "aria-hidden": "true" };
+  const svg = make("svg", frame);
   svg.append(
     make("path", { d: `M0,30L${line}L100,30Z`, fill: faded(color, "1f"), stroke: "none" }),
     make("path", { d: `M${line}`, fill: "none", stroke: color, "stroke-width": 1.5 }),
@@ -47,14 +48,24 @@ const bar = (body, content) => {
 
 // ---- Tables: a click on a column's head sorts by it
 
-const tableOf = (columns, rows) => {
-  const numeric = columns.map((_, at) => (
-    rows.some((row) => row[at] !== "") && rows.every((row) => Number.isFinite(Number(row[at])))
+const WORD = 24; // characters that a column has room for before a word in it is broken
+// Where a name may be wrapped: after its separators.
+const partsOf = (text) => text.split(/(?<=[/_.,:;=&?|(-])/);
+const wrappable = (text) => partsOf(text).flatMap((part, at) => (at ? [make("wbr"), part] : [part]));
+
+// A table's columns hold texts, or numbers where they hold nothing else: but never those of `names`.
+const tableOf = (columns, rows, names) => {
+  const numeric = columns.map((column, at) => (
+    !names.includes(column) && rows.some((row) => row[at] !== "")
+    && rows.every((row) => Number.isFinite(Number(row[at])))
   ));
-  const cellOf = (text, at) => make("td", {
-    className: numeric[at] ? "number" : "", title: text,
-    textContent: numeric[at] && text !== "" ? number(Number(text)) : text,
-  });
+  const cellOf = (text, at) => make(
+    "td", { className: numeric[at] ? "number" : "", title: text },
+    ...(numeric[at] ? [text === "" ? "" : number(Number(text))] : wrappable(text)),
+  );
+  const longestWord = (at) => rows.reduce((most, row) => (
+    partsOf(row[at]).flatMap((part) => part.split(/\s/)).reduce((longest, word) => Math.max(longest, word.length), most)
+  ), 0);
   const linesOf = (sorted) => sorted.map((row) => make("tr", {}, ...row.map(cellOf)));
   const content = make("tbody", {}, ...linesOf(rows));
   let order = { at: null, sign: 1 };
@@ -67,13 +78,27 @@ const tableOf = (columns, rows) => {
       heads[at].setAttribute("aria-sort", order.sign > 0 ? "ascending" : "descending");
       content.replaceChildren(...linesOf([...rows].sort((a, b) => order.sign * compare(a, b))));
     });
-    return make("th", { className: numeric[at] ? "number" : "", scope: "col" }, button);
+    const head = make("th", { className: numeric[at] ? "number" : "", scope: "col" }, button);
+    if (!numeric[at]) head.style.setProperty("--word", `${Math.min(longestWord(at), WORD)}ch`);
+    return head;
   });
   const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads)), content);
-  return make("div", { className: "scroll", tabIndex: 0 }, table);
+  return fadingAtEdges(make("div", { className: "scroll", tabIndex: 0 }, table));
 };
 
-const logTable = (body, content) => body.append(tableOf(content.columns, content.rows));
+// What goes on beyond an edge fades out there.
+const fadingAtEdges = (scroll) => {
+  const update = () => {
+    const { scrollLeft, scrollWidth, clientWidth } = scroll;
+    scroll.classList.toggle("more-left", scrollLeft > 1);
+    scroll.classList.toggle("more-right", scrollWidth - clientWidth - scrollLeft > 1);
+  };
+  scroll.addEventListener("scroll", update, { passive: true });
+  new ResizeObserver(update).observe(scroll);
+  return scroll;
+};
+
+const logTable = (body, content) => body.append(tableOf(content.columns, content.rows, content.names));
 
 const SUMMARIES = {
   MIN: ["Minimum", (values) => values.reduce((a, b) => Math.min(a, b))],
@@ -86,7 +111,7 @@ const table = (body, content) => {
   const rows = content.series.map(({ label, values }) => (
     [label, ...[...chosen.map((name) => SUMMARIES[name][1](values)), last(values)].map(String)]
   ));
-  body.append(tableOf(["", ...chosen.map((name) => SUMMARIES[name][0]), "Latest"], rows));
+  body.append(tableOf(["Series", ...chosen.map((name) => SUMMARIES[name][0]), "Latest"], rows, ["Series"]));
 };
 
 // ---- Texts

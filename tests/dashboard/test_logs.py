@@ -56,6 +56,7 @@ def test_a_query_is_run_to_its_end_in_the_groups_that_it_names(monkeypatch: pyte
     }
     assert content["columns"] == ["name", "count", "error"]
     assert content["rows"] == [["/", "3", ""], ["/cart", "", "no"]]
+    assert content["names"] == ["name", "error"]
     assert waits == [logs.FIRST_WAIT, 2 * logs.FIRST_WAIT]
 
 
@@ -90,3 +91,17 @@ def test_what_cannot_be_asked_is_said(properties: dict[str, Any], message: str) 
     with pytest.raises(BodyError) as error:
         shown(Logs({"status": "Complete"}), **properties)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "columns"),
+    [
+        ("fields run | limit 5", set()),
+        ("stats sum(a) as b, max(c) by method, `user name` | sort b", {"method", "user name"}),
+        ("filter x = 1\n| STATS count(*) BY bin(5m) as time, shop\n| limit 5", {"time", "shop"}),
+        ("stats max(x) as standby", set()),
+        ("stats sum(a) by b | stats sum(c) by d", {"b", "d"}),
+    ],
+)
+def test_what_statistics_are_grouped_by_are_names(query: str, columns: set[str]) -> None:
+    assert logs.grouped(query) == columns

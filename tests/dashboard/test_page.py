@@ -76,6 +76,7 @@ EVERYTHING = [
         "title": "Log",
         "view": "logTable",
         "columns": ["name", EVIL],
+        "names": ["name"],
         "rows": [[EVIL, "2"], ["/", "10"]],
         "notes": [],
     },
@@ -204,6 +205,62 @@ def test_a_table_is_sorted_by_the_column_that_is_clicked(everything: Page) -> No
     assert everything.run(column) == ["2", "10"]
 
 
+def log_table(columns: list[str], *rows: list[str], names: tuple[str, ...] = ()) -> dict[str, Any]:
+    content = {"view": "logTable", "columns": columns, "rows": list(rows), "names": list(names)}
+    return {"title": "Log", "notes": [], **content}
+
+
+def test_numbers_are_formatted_and_names_that_look_like_them_are_not(tab: Page, tmp_path: Path) -> None:
+    tab.resize(1440, 900)
+    table = log_table(
+        ["run", "requests", "ms"], ["20261121", "20261121", "1234.5"], ["1e3", "", "2"], names=("run",)
+    )
+    summary = graph("Summary", series("20261121", 20261121), view="table", table={"summaryColumns": ["MAX"]})
+    show(tab, tmp_path, snapshot(table, summary))
+    cells = tab.run(
+        "[...document.querySelectorAll('tbody tr')].map((row) => [...row.cells].map((c) => c.textContent))"
+    )
+    assert cells == [["20261121", "20.26M", "1,235"], ["1e3", "", "2"], ["20261121", "20.26M", "20.26M"]]
+    assert tab.run("document.querySelectorAll('.number').length") == 2 * 3 + 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("title", "labels", "legend"),
+    [
+        ("Queue", ["Queue"], []),
+        ("Queue", ["waiting"], ["waiting"]),
+        ("", ["waiting"], ["waiting"]),
+        ("Queue", ["waiting", "Queue"], ["waiting", "Queue"]),
+    ],
+)
+def test_a_series_is_named_unless_the_title_does(
+    title: str, labels: list[str], legend: list[str], tab: Page, tmp_path: Path
+) -> None:
+    tab.resize(1440, 900)
+    show(tab, tmp_path, snapshot(graph(title, *(series(label, 1, 2) for label in labels))))
+    assert tab.run("[...document.querySelectorAll('.legend button')].map((b) => b.innerText)") == legend
+
+
+def test_charts_say_in_words_what_they_show(tab: Page, tmp_path: Path) -> None:
+    tab.resize(1440, 900)
+    many = [series(f"s{n}", n) for n in range(13)]
+    views = [graph("Pie", series("x", 1), series("y", 2), view="pie"), graph("", *many)]
+    show(tab, tmp_path, snapshot(graph("Lines", series("a", 1, 1234.5), series("b", 2)), *views))
+    said = tab.run("[...document.querySelectorAll('.chart[role=img]')].map((chart) => chart.ariaLabel)")
+    assert said[:2] == ["Lines: a 1,235, b 2", "Pie: x 1, y 2"]
+    assert said[2].startswith("Chart: s0 0, s1 1, ")
+    assert said[2].endswith(", s9 9, and 3 more")
+    assert tab.run("document.querySelectorAll('.chart').length") == 3
+
+
+def test_the_dashboard_s_name_is_the_only_first_heading(tab: Page, tmp_path: Path) -> None:
+    headings = Widget("text", 0, 0, 6, 6, {"markdown": "# One\n\n## Two\n\n###### Six\n\nOther\n==="})
+    show(tab, tmp_path, snapshot({"title": "", **text.show(headings)}))
+    found = "[...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map((h) => [h.tagName, h.textContent])"
+    shown = [["H2", "One"], ["H3", "Two"], ["H6", "Six"], ["H2", "Other"]]
+    assert tab.run(found) == [["H1", f"Locust {EVIL}"], *shown]
+
+
 def test_light_and_dark_follow_the_system_and_the_switch(everything: Page) -> None:
     def background() -> str:
         everything.settle()
@@ -230,6 +287,76 @@ def test_nothing_is_wider_than_a_phone(tab: Page, tmp_path: Path) -> None:
     assert tab.run("document.documentElement.scrollWidth") == 390
     tab.until(CHARTS_FIT)
     assert [widget["marks"] for widget in tab.widgets()[:4]] == [2, 2, 1, 2]
+
+
+def test_fingers_can_hit_every_control(tab: Page, tmp_path: Path) -> None:
+    tab.resize(390, 844, phone=True)
+    show(tab, tmp_path, snapshot(*EVERYTHING))
+    heights = tab.run(
+        "[...document.querySelectorAll('button, select, label:has(input), .legend button')]"
+        ".map((control) => control.getBoundingClientRect().height)"
+    )
+    assert len(heights) > 10
+    assert min(heights) >= 24
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_tile_s_line_is_below_its_caption(width: int, tab: Page, tmp_path: Path) -> None:
+    tab.resize(width, 844, phone=width < 760)
+    title = "Response time of all endpoints of this test together, p95"
+    tiles = [graph(title, series("of all requests, in milliseconds", 1, 2), view="singleValue")] * 2
+    data = snapshot(*tiles)
+    for at, place in enumerate(data["widgets"]):
+        place.update(x=4 * at, width=4, height=4)
+    show(tab, tmp_path, data)
+    caption, line, height, tile = tab.run(
+        "['.value span', '.spark', '.tile'].map((one) => document.querySelector(one).getBoundingClientRect())"
+        ".reduce((all, { top, bottom, height }, at) =>"
+        " [...all, ...(at ? at === 1 ? [top, height] : [bottom] : [bottom])], [])"
+    )
+    assert caption <= line
+    assert height >= 8
+    assert line + height <= tile
+
+
+def test_a_table_wider_than_the_screen_fades_where_it_goes_on(tab: Page, tmp_path: Path) -> None:
+    tab.resize(390, 844, phone=True)
+    columns = ["name", *(f"column_{n}" for n in range(8))]
+    wide = log_table(columns, ["/checkout", *["1"] * 8], names=("name",))
+    show(tab, tmp_path, snapshot(wide, log_table(["a"], ["1"])))
+    more = "[...document.querySelectorAll('.scroll')].map((scroll) => [...scroll.classList].sort().join(' '))"
+    assert tab.run(more) == ["more-right scroll", "scroll"]
+    scrolled = "document.querySelector('.scroll').scrollLeft"
+    tab.run(f"{scrolled} = 50")
+    tab.settle()
+    assert tab.run(more) == ["more-left more-right scroll", "scroll"]
+    tab.run(f"{scrolled} = 10000")
+    tab.settle()
+    assert tab.run(more) == ["more-left scroll", "scroll"]
+    assert tab.run("document.documentElement.scrollWidth") == 390
+
+
+def test_names_wrap_after_their_separators(tab: Page, tmp_path: Path) -> None:
+    tab.resize(390, 844, phone=True)
+    name = "/recommendations/premium/[id]"
+    table = log_table(["name", *(f"c{n}" for n in range(9))], [name, *["12345"] * 9], names=("name",))
+    show(tab, tmp_path, snapshot(table))
+    lines = """((cell) => {
+      const lines = new Map();
+      for (const node of cell.childNodes) if (node.nodeType === Node.TEXT_NODE) {
+        [...node.data].forEach((letter, at) => {
+          const range = document.createRange();
+          range.setStart(node, at); range.setEnd(node, at + 1);
+          const { top } = range.getBoundingClientRect();
+          lines.set(top, (lines.get(top) || "") + letter);
+        });
+      }
+      return [...lines.values()];
+    })(document.querySelector("td"))"""
+    assert tab.run("document.querySelector('td').textContent") == name
+    shown = tab.run(lines)
+    assert len(shown) > 1
+    assert all(line.endswith("/") for line in shown[:-1]), shown
 
 
 def test_charts_follow_the_size_of_the_window(everything: Page) -> None:
