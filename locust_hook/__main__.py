@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 USAGE = """\
@@ -19,6 +20,10 @@ usage: python -m locust_hook <command> [options]
 
 def run(arguments: list[str]) -> None:
     """Runs Locust's own command line with the hook attached; it ends as Locust ends."""
+    # `python -m` looks into the current folder first, where a calendar.py, or a locustfile named locust.py, would
+    # stand for what Locust imports. Locust adds the folder itself, once it is imported.
+    if not getattr(sys.flags, "safe_path", False) and sys.path[:1] == [os.getcwd()]:
+        del sys.path[0]
     try:
         import locust.main
     except ModuleNotFoundError as error:
@@ -61,7 +66,10 @@ def main(arguments: list[str]) -> None:
         case ["-h" | "--help"]:
             print(USAGE)  # noqa: T201
         case _:
-            sys.exit(f"{USAGE}\nexpected a command, found {' '.join(arguments[:1]) or 'none'}")
+            print(  # noqa: T201
+                f"{USAGE}\nexpected a command, found {' '.join(arguments[:1]) or 'none'}", file=sys.stderr
+            )
+            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -172,6 +172,19 @@ def test_a_run_ends_with_locust_s_exit_code(
     assert [process.returncode for process in running] == [code, code], said
 
 
+def test_files_of_the_test_do_not_stand_for_modules_that_locust_imports(folder: Folder) -> None:
+    broken = "raise RuntimeError('not meant for Locust')\n"
+    folder.write(locust__py=WORKER, calendar__py=broken, queue__py=broken)
+    for end in folder.both("-f", "locust.py", "--list"):
+        assert (end.code, end.out.split()) == (0, ["Available", "Users:", "Worker"]), end
+
+
+def test_modules_beside_the_locustfile_are_found(folder: Folder) -> None:
+    folder.write(locustfile__py="from shared import Worker\n", shared__py=WORKER)
+    for end in folder.both("--list"):
+        assert (end.code, end.out.split()) == (0, ["Available", "Users:", "Worker"]), end
+
+
 def recorded(folder: Folder, to: Path) -> set[str]:
     """Names of the requests in the batches."""
     sources = read_folder(to)
@@ -254,3 +267,15 @@ def test_without_locust_it_says_so() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("expected Locust beside ")
     assert done.stderr.endswith("found none: pip install 'locust>=2.32'\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"), [([], "none"), (["publish"], "publish"), (["--nosuch"], "--nosuch")]
+)
+def test_an_unknown_command_is_refused(arguments: list[str], found: str) -> None:
+    done = subprocess.run(
+        [PYTHON, "-m", "locust_hook", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: python -m locust_hook <command>")
+    assert done.stderr.endswith(f"expected a command, found {found}\n")
