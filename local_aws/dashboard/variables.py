@@ -148,7 +148,7 @@ def _replace_property(source: Any, name: str, value: str) -> Any:
             }
         case list() if _is_metric(source):
             # Namespace, metric, then names and values of dimensions by turns. The options of a single metric
-            # are its own.
+            # are taken for its own; whether CloudWatch does so, it does not say.
             result = list(source)
             for at in range(2, len(source) - 1, 2):
                 if source[at] == name and isinstance(source[at + 1], str):
