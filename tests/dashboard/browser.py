@@ -11,6 +11,7 @@ import argparse
 import base64
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import websocket
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -37,6 +39,8 @@ FLAGS = (
     "--hide-scrollbars",
 )
 MISSING = f"no browser to look at the page with (one of {', '.join(NAMES)}): apt-get install chromium"
+WISH = "DASHBOARD_BROWSER"
+"""Environment variable: with `required`, a missing browser fails the tests that need one."""
 START_SECONDS = 60.0
 ANSWER_SECONDS = 60.0
 UNTIL_SECONDS = 30
@@ -45,6 +49,17 @@ UNTIL_SECONDS = 30
 def find() -> str | None:
     """Where a browser is; None on a machine without."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def need() -> None:
+    """Skips what needs a browser on a machine without one, or fails it where `WISH` requires one."""
+    wish = os.environ.get(WISH, "")
+    if wish not in ("", "required"):
+        pytest.fail(f"{WISH}: expected required or nothing, found {wish!r}", pytrace=False)
+    if find() is None and wish:
+        pytest.fail(f"{MISSING}; {WISH}={wish} does not let this be skipped", pytrace=False)
+    if find() is None:
+        pytest.skip(MISSING)
 
 
 @contextmanager

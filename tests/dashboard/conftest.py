@@ -11,8 +11,7 @@ from tests.dashboard import browser
 
 @pytest.fixture(scope="package")
 def tab() -> Iterator[browser.Page]:
-    """A tab of a headless browser. Without one, what needs it is skipped, and says so."""
-    if browser.find() is None:
-        pytest.skip(browser.MISSING)
+    """A tab of a headless browser."""
+    browser.need()
     with browser.running() as page:
         yield page

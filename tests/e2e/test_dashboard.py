@@ -48,8 +48,7 @@ class Demo:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, relay_binary: Path) -> Iterator[Demo]:
     """Runs the demo as `make demo OPEN=1` does, with a browser that is told what to open."""
-    if browser.find() is None:
-        pytest.skip(browser.MISSING)
+    browser.need()
     folder = tmp_path_factory.mktemp("demo")
     told = folder / "told"
     command = folder / "browser"
