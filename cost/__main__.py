@@ -129,7 +129,8 @@ def assumptions(
         milliseconds, how = invocation_ms, "as --lambda-ms says"
     notes = [
         f"Lambda: {milliseconds:,.0f} ms at {deployed.memory_mb:,} MB for each batch: {how}.",
-        "Custom metrics are metered in each hour of the clock in which they are sent, as a whole hour.",
+        "Custom metrics are metered in each hour of the clock in which they are sent, as a whole hour: "
+        f"here {estimate.counts.hours:,}.",
         f"Logs are stored compressed, taken to be {prices.LOGS_COMPRESSED:.0%} of what was sent.",
         "Not in it: repeated attempts, replays, queries of Logs Insights ($0.005 per GB that they read).",
     ]

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from itertools import accumulate
-from math import ceil, log
+from math import ceil, floor, log
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -103,7 +103,8 @@ class Generated:
     def load(self, flush_seconds: int) -> Load:
         """See `Source`."""
         workload = self.workload
-        seconds, hours = workload.hours * 3600, ceil(workload.hours)
+        # No test begins at a full hour: one of two hours sends metrics in three hours of the clock.
+        seconds, hours = workload.hours * 3600, floor(workload.hours) + 1
 
         def process(kind: str) -> Process:
             return Process(workload, kind, flush_seconds, self._folder)

@@ -84,7 +84,7 @@ def test_a_full_buffer_is_handed_in_before_its_time(tmp_path: Path, monkeypatch:
 
 def test_the_sample_stands_for_the_whole_test(tmp_path: Path, planner: Planner) -> None:
     counts = counted(SMALL, tmp_path, planner)
-    assert (counts.seconds, counts.hours, counts.processes) == (7_200, 2, 5)
+    assert (counts.seconds, counts.hours, counts.processes) == (7_200, 3, 5)
     assert counts.requests == pytest.approx(200 * 7_200)
     assert counts.batches == pytest.approx(5 * 720 + 1)
     # Eight endpoints, all of them twice, two statuses; users in all and by class.
@@ -93,7 +93,15 @@ def test_the_sample_stands_for_the_whole_test(tmp_path: Path, planner: Planner) 
     longer = counted(replace(SMALL, hours=4), tmp_path, planner)
     assert longer.metric_calls == pytest.approx(2 * counts.metric_calls)
     assert longer.metrics == counts.metrics
-    assert longer.metric_hours == 2 * counts.metric_hours
+    assert longer.metric_hours * 3 == counts.metric_hours * 5
+
+
+@pytest.mark.parametrize(("hours", "metered"), [(0.01, 1), (0.99, 1), (1.0, 2), (1.5, 2), (2.0, 3)])
+def test_a_test_that_begins_between_full_hours_is_metered_in_one_more(
+    hours: float, metered: int, tmp_path: Path
+) -> None:
+    load = Generated(Workload(requests=1, hours=hours), tmp_path).load(10)
+    assert load.hours == metered
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
