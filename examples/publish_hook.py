@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -47,8 +48,15 @@ https://docs.aws.amazon.com/linux/al2023/ug/python.html"""
 GLIBC_MINOR = 34
 """Amazon Linux 2023 has glibc 2.34. https://docs.aws.amazon.com/linux/al2023/ug/glibc-gcc-and-binutils.html"""
 
+EARLIEST = str(315_532_800)
+"""1980-01-01 in seconds of Unix time: the earliest that a wheel, a zip file, can hold.
+https://reproducible-builds.org/specs/source-date-epoch/"""
+
 MAX_TEST_BYTES = 100 * 1024 * 1024
 """Largest test folder: more is a folder given by mistake."""
+
+RELAY_OUTPUTS = ("BucketName", "RelayTo", "UploaderPolicyArn")
+"""Outputs of the relay's stack that are needed here."""
 
 
 class PublishError(Exception):
@@ -110,6 +118,9 @@ def build_hook(wheels: Path, architecture: str) -> None:
         # What the wheel and the library in it are named after, instead of this machine.
         "_PYTHON_HOST_PLATFORM": f"linux-{architecture}",
         "SETUPTOOLS_EXT_SUFFIX": f".{python}-{architecture}-linux-gnu.so",
+        # The same wheel each time: without the time, and without the folder, which debug information names.
+        "SOURCE_DATE_EPOCH": EARLIEST,
+        "CFLAGS": "-g0",
     }
     with tempfile.TemporaryDirectory(prefix="hook-") as folder:
         # Not in the checkout, where an earlier build may have left files that are no longer part of the hook.
@@ -161,28 +172,36 @@ def pip(*arguments: str, environment: dict[str, str] | None = None) -> None:
 
 
 def pack(wheels: Path, test: Path) -> bytes:
-    """Everything in one archive, the same for the same files."""
+    """Everything in one archive, the same for the same files. All may read it, and run what its owner may."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}\n"
-    members = {"setup.sh": SETUP.read_bytes(), "python-version": python.encode()}
-    members |= {f"wheels/{path.name}": path.read_bytes() for path in sorted(wheels.iterdir())}
-    members |= {f"test/{path.relative_to(test).as_posix()}": path.read_bytes() for path in files_of(test)}
+    members = {"setup.sh": (SETUP.read_bytes(), True), "python-version": (python.encode(), False)}
+    members |= {f"wheels/{path.name}": (path.read_bytes(), False) for path in sorted(wheels.iterdir())}
+    for path in files_of(test):
+        executable = bool(path.stat().st_mode & stat.S_IXUSR)
+        members[f"test/{path.relative_to(test).as_posix()}"] = (path.read_bytes(), executable)
     archive = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=archive, mode="wb", compresslevel=1, mtime=0) as compressed,
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for name, content in members.items():
+        for name, (content, executable) in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
-            member.mode = 0o755 if name == "setup.sh" else 0o644
+            member.mode = 0o755 if executable else 0o644
             tar.addfile(member, io.BytesIO(content))
     return archive.getvalue()
 
 
 def outputs_of(stack: str) -> dict[str, str]:
-    """The outputs of the relay's stack."""
+    """The outputs of the relay's stack; refuses another stack."""
     (found,) = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    if missing := [name for name in RELAY_OUTPUTS if name not in outputs]:
+        raise PublishError(
+            f"expected the relay's stack, with the outputs {', '.join(RELAY_OUTPUTS)}; found {stack} without "
+            f"{', '.join(missing)}: name the relay's stack (--stack, make publish-hook STACK=...)"
+        )
+    return outputs
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -20,8 +20,8 @@ usage: python -m locust_hook <command> [options]
 
 def run(arguments: list[str]) -> None:
     """Runs Locust's own command line with the hook attached; it ends as Locust ends."""
-    # `python -m` looks into the current folder first, where a calendar.py, or a locustfile named locust.py, would
-    # stand for what Locust imports. Locust adds the folder itself, once it is imported.
+    # `python -m` looks into the current folder first, where a calendar.py, or a locustfile named locust.py,
+    # would stand for what Locust imports. Locust adds the folder itself, once it is imported.
     if not getattr(sys.flags, "safe_path", False) and sys.path[:1] == [os.getcwd()]:
         del sys.path[0]
     try:
