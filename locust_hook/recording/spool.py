@@ -24,6 +24,7 @@ if sys.platform != "win32":
 logger = logging.getLogger(__name__)
 
 SUFFIX: Final = ".ndjson.gz"
+OWNER: Final = "owner.json"
 MAX_MEMORY: Final = 16 * 2**20
 """Bytes of sealed batches kept in memory while the spool folder cannot be written."""
 
@@ -61,15 +62,19 @@ class Spool:
     """The folder of this process and run. All methods may block on the disk: call them in a native thread.
 
     `root`: folder shared by all processes of a machine. `limit`: bytes that all of them together may take.
-    `to`, `key_prefix`: where this run's batches go; the prefix ends in `/`.
+    `to`, `key_prefix`: where this run's batches go; the prefix ends in `/`. `synced`: batches outlast a
+    power cut. The sidecar needs that, whose state says that they exist. The hook does not wait for the disk:
+    most of its batches are stored and deleted before they would ever reach it, and to force them there could
+    hold up whatever else the load generator writes.
     """
 
-    def __init__(self, root: Path, limit: int, to: str, key_prefix: str) -> None:
+    def __init__(self, root: Path, limit: int, to: str, key_prefix: str, synced: bool = False) -> None:
         """Makes the folder with the first batch."""
         self.root = root
         self.limit = limit
         self.to = to
         self.key_prefix = key_prefix
+        self.synced = synced
         self.error: OSError | None = None
         """Why the folder could not be written, the last time; None while it can."""
         self._owner: _Owner | None = None
@@ -81,7 +86,10 @@ class Spool:
         try:
             if self._owner is None:
                 self._owner = _Owner.create(self.root, {"to": self.to, "key_prefix": self.key_prefix})
-            path = self._owner.write(f"{seq:06}.{requests}{SUFFIX}", data)
+                if self.synced:
+                    sync_file(self._owner.folder / OWNER)
+                    sync_folder(self.root)
+            path = self._owner.write(f"{seq:06}.{requests}{SUFFIX}", data, self.synced)
         except OSError as error:
             self.error = error
             return Sealed(self.to, key, requests, len(data), data=data)
@@ -133,19 +141,23 @@ class _Owner:
         try:
             lock = try_lock(hidden)
             assert lock is not None  # noqa: S101  # the name is random: nobody else can hold it
-            (hidden / "owner.json").write_text(json.dumps(about))
+            (hidden / OWNER).write_text(json.dumps(about))
             hidden.rename(root / name)
         except OSError:
             shutil.rmtree(hidden, ignore_errors=True)
             raise
         return cls(root / name, lock)
 
-    def write(self, name: str, data: bytes) -> Path:
+    def write(self, name: str, data: bytes, synced: bool) -> Path:
         path = self.folder / name
         part = self.folder / f"{name}.part"
         try:
             part.write_bytes(data)
+            if synced:
+                sync_file(part)
             part.rename(path)
+            if synced:
+                sync_folder(self.folder)
         except OSError:
             part.unlink(missing_ok=True)
             raise
@@ -180,11 +192,11 @@ class Orphan(_Owner):
     def batches(self) -> list[Sealed]:
         """What waits in it, oldest first. Raises ValueError when the folder does not say where it belongs."""
         try:
-            about = json.loads((self.folder / "owner.json").read_text())
+            about = json.loads((self.folder / OWNER).read_text())
             to, prefix = str(about["to"]), str(about["key_prefix"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"expected owner.json with `to` and `key_prefix` in {self.folder}: {error!r}"
+                f"expected {OWNER} with `to` and `key_prefix` in {self.folder}: {error!r}"
             ) from error
         found = []
         for path in sorted(self.folder.iterdir()):
@@ -201,6 +213,22 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError:
         return []
+
+
+def sync_file(path: Path) -> None:
+    """Brings a file's content to the disk itself. Raises OSError."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings a folder's names to the disk itself; Windows does so without being asked. Raises OSError."""
+    if sys.platform != "win32":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def try_lock(folder: Path, create: int = os.O_CREAT) -> int | None:

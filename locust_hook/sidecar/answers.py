@@ -16,8 +16,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 PERCENTILES: Final = frozenset(("50", "90", "95", "99"))
 """The percentiles that are kept of those that Locust tells per endpoint (eleven, if not set otherwise)."""
@@ -125,7 +124,7 @@ def read_status(text: str) -> Status:
     given = report.get("current_response_time_percentiles")
     for name, value in list(given.items())[:CHART_PERCENTILES] if isinstance(given, dict) else ():
         match = _CHART_PERCENTILE.fullmatch(name)
-        if match and isinstance(value, (int, float)) and isfinite(value):
+        if match and _is_number(value):
             current[f"{round(float(match[1]) * 100, 6):g}"] = value
     workers = report.get("workers")
     return Status(
@@ -145,8 +144,8 @@ def _worker(found: Any) -> Worker:
         str(worker.get("id", "")),
         str(worker.get("state", "")),
         _count(worker.get("user_count", 0), "user_count"),
-        max(0.0, float(cpu)) if isinstance(cpu, (int, float)) and isfinite(cpu) else None,
-        max(0, int(memory)) if isinstance(memory, (int, float)) and isfinite(memory) else None,
+        max(0.0, float(cpu)) if _is_number(cpu) else None,
+        max(0, int(memory)) if _is_number(memory) else None,
     )
 
 
@@ -263,6 +262,11 @@ def _rows(text: str, path: str, *required: str) -> Iterator[dict[str, str]]:
             yield dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise AnswerError(f"expected CSV from {path}, found in line {reader.line_num}: {error}") from error
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a number of use: not NaN, not infinite, and not too large to be kept exactly."""
+    return isinstance(value, (int, float)) and abs(value) <= EXACT
 
 
 def _count(value: Any, what: str) -> int:

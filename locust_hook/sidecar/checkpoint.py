@@ -14,9 +14,11 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from ..recording.spool import try_lock
+from ..destination import Address as Destination
+from ..recording.spool import sync_folder, try_lock
+from .client import Address
 from .state import State
 
 NAME: Final = "state.json"
@@ -37,14 +39,14 @@ class Batch:
 
 
 class Checkpoint:
-    """The file of one sidecar: of what it reads (`url`) and where batches go (`to`)."""
+    """The file of one sidecar: of what it reads (`url`) and where batches go (`to`), however spelled."""
 
-    def __init__(self, root: Path, url: str, to: str) -> None:
+    def __init__(self, root: Path, url: Address, to: Destination) -> None:
         """Makes and locks a folder under the spool's `root`. Raises `CheckpointError`."""
-        name = blake2b(f"{url} {to}".encode(), digest_size=6).hexdigest()
+        identity = json.dumps([url.scheme, url.host, url.port, url.path, to.bucket, to.path])
+        name = blake2b(identity.encode(), digest_size=6).hexdigest()
         # Hidden, so that the spool does not take it for a folder of batches.
         self.folder = root / f".sidecar-{name}"
-        self._committed: dict[str, Any] | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = try_lock(self.folder)
@@ -54,7 +56,7 @@ class Checkpoint:
             ) from error
         if lock is None:
             raise CheckpointError(
-                f"another sidecar brings {url} to {to} already: it holds the lock of {self.folder}"
+                f"another sidecar brings {url.url} to {to.url} already: it holds the lock of {self.folder}"
             )
         self._lock = lock
 
@@ -73,7 +75,6 @@ class Checkpoint:
                 f"expected the sidecar's state in {path}, found {error!r}. Without that file, all that "
                 "Locust counts at this moment is taken for new"
             ) from error
-        self._committed = plain["state"]
         return state, pending
 
     def commit(self, state: State, batch: Batch | None) -> None:
@@ -88,11 +89,7 @@ class Checkpoint:
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.folder / NAME)
-        self._committed = json.loads(content)["state"]
-
-    def last(self) -> State:
-        """The state that was committed last."""
-        return State() if self._committed is None else State.from_dict(self._committed)
+        sync_folder(self.folder)  # or the rename may be undone by a power cut
 
     def close(self) -> None:
         """Gives back the lock; the file stays."""

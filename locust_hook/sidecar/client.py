@@ -33,6 +33,10 @@ class ClientError(Exception):
     """Locust could not be read; the text says why, without secrets."""
 
 
+class UnreachableError(ClientError):
+    """There is nobody, or nobody who can be trusted, at Locust's address."""
+
+
 class LoginError(ClientError):
     """Locust wants a login, and does not accept ours (or there is none)."""
 
@@ -144,8 +148,13 @@ class Client:
     def _here(self, target: str, location: str) -> str:
         """The path of a link or redirect, which must not lead to another server."""
         root = f"{self.address.scheme}://{self.address.host}:{self.address.port}"
-        parts = urlsplit(urljoin(root + target, location))
-        there = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme))
+        try:
+            parts = urlsplit(urljoin(root + target, location))
+            there = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme))
+        except ValueError as error:
+            raise LoginError(
+                f"expected an address for the login, found {location[:200]!r}: {error}"
+            ) from error
         if there != (self.address.scheme, self.address.host, self.address.port):
             raise LoginError(
                 f"expected the login to stay at {root}, found that it leads to {location[:200]!r}"
@@ -159,11 +168,15 @@ class Client:
             with closing(self._connect()) as connection:
                 return self._exchange(connection, method, target, form)
         except ssl.SSLCertVerificationError as error:
-            raise ClientError(
+            raise UnreachableError(
                 f"{error.verify_message or error} (give the certificate of Locust, or of its authority, as "
                 "--ca-bundle)"
             ) from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (TimeoutError, http.client.IncompleteRead) as error:  # there is somebody
+            raise ClientError(f"{target}: {str(error) or repr(error)}") from error
+        except OSError as error:
+            raise UnreachableError(str(error) or repr(error)) from error
+        except (http.client.HTTPException, ValueError) as error:
             raise ClientError(str(error) or repr(error)) from error
 
     def _exchange(

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
             settings,
             naming,
             Interface(Client(settings.url, settings.login, settings.context)),
-            Checkpoint(recording.spool, settings.url.url, recording.to.url),
+            Checkpoint(recording.spool, settings.url, recording.to),
         )
     except CheckpointError as error:
         logging.getLogger(__name__).error("relay: %s", error)

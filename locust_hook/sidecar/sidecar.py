@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from ..console import dashboard_link
 from ..destination import Address, Destination, batch_prefix, connect
@@ -16,12 +17,12 @@ from ..recording.encode import Header
 from ..recording.spool import Spool
 from .answers import About, AnswerError
 from .checkpoint import Batch, Checkpoint
-from .client import ClientError, LoginError
+from .client import ClientError, LoginError, UnreachableError
 from .interface import Interface
 from .judge import ENDED, Look, Origin, judge, wants_start
 from .sender import Sender
 from .settings import SidecarSettings
-from .state import Run
+from .state import Run, State
 from .watch import Naming, Watch
 
 logger = logging.getLogger(__name__)
@@ -70,10 +71,18 @@ class Sidecar:
         self._checkpoint = checkpoint
         self._clock = clock
         state, unsealed = checkpoint.load()
+        if state.run is not None:
+            # A source of its own, as each process has: should the state be older than what is stored (a disk
+            # that was put back), no batch is taken for the repetition of another.
+            source = f"{naming.source}-{secrets.token_hex(4)}"
+            state.run, state.seq = replace(state.run, source=source), 0
         self._watch = Watch(state, naming, self._recording.max_endpoints)
         self._spool = self._new_spool("" if state.run is None else _prefix(state.run))
         self._sender = Sender(self._spool, connect)
         self._unsealed = unsealed
+        """The last batch, as long as it is not in the spool."""
+        self._stored = self._watch.base
+        """What is on the disk, as far as it is known."""
         self._waited = state.at_ms > 0
         """Whether time passed in which nobody looked at Locust."""
         self._away_since: float | None = None
@@ -85,6 +94,7 @@ class Sidecar:
         self._said_folded = False
         self._said_unwritable = False
         self._said_spool_error = False
+        self._said_failed: set[str] = set()
         self._lost = 0
 
     def _now_ms(self) -> int:
@@ -92,13 +102,18 @@ class Sidecar:
 
     def _new_spool(self, key_prefix: str) -> Spool:
         recording = self._recording
-        return Spool(recording.spool, recording.spool_limit_mb * 2**20, recording.to.url, key_prefix)
+        limit = recording.spool_limit_mb * 2**20
+        return Spool(recording.spool, limit, recording.to.url, key_prefix, synced=True)
 
     def run(self, stop: threading.Event) -> bool:
         """Looks until `stop` is set, then once more, and waits for the uploads; whether nothing was lost."""
         logger.info("relay: reading %s, batches go to %s", self._interface.url, self._recording.to.url)
         if (run := self._watch.state.run) is not None:
             logger.info("relay: going on with run %s of test %s", run.run, run.test)
+            naming = self._watch.naming
+            for option, given, known in (("test", naming.test, run.test), ("run", naming.run, run.run)):
+                if given and given != known:
+                    logger.warning("relay: --%s %s holds for the next test that starts", option, given)
         self._sender.start()
         if self._unsealed is not None:
             self._seal(self._unsealed)
@@ -126,7 +141,7 @@ class Sidecar:
             verdict = judge(self._watch.state, look, at_ms, waited=self._waited, started=started)
             origin = None
             if verdict.begins or verdict.anew:
-                about = self._interface.about() if verdict.begins else About()
+                about = self._about() if verdict.begins else About()
                 origin = Origin(about, started or self._started())
         except (ClientError, AnswerError) as error:
             self._away(error)
@@ -136,9 +151,9 @@ class Sidecar:
         self._errors_due |= (
             verdict.anew or verdict.begins or statistics.total.failures != self._watch.state.failures
         )
-        look, missing = self._details(look)
-        if verdict.begins or verdict.ends:
-            self._end_run()
+        look, gone = self._details(look)
+        if verdict.begins or verdict.ends or verdict.anew:
+            self._leave()
         self._watch.observe(look, verdict, at_ms, origin)
         if verdict.begins:
             self._begin_run()
@@ -152,32 +167,60 @@ class Sidecar:
                 "name argument, or raise --max-endpoints",
                 self._recording.max_endpoints,
             )
-        if missing is not None:
-            self._away(missing)
-        return missing is None
+        if self._watch.base is not self._stored:
+            self._commit(self._watch.base, self._unsealed)
+        if self._watch.is_full:
+            self._flush()
+        if gone is not None:
+            self._away(gone)
+        return gone is None
+
+    def _about(self) -> About:
+        """What the test is. A page that cannot be read is only a help, but its test's name stays for the run:
+        if Locust is gone, or wants a login, the next look asks again."""
+        try:
+            return self._interface.about()
+        except (LoginError, UnreachableError):
+            raise
+        except ClientError as error:
+            self._say_failed("what test it runs", error)
+            return About()
 
     def _started(self) -> str | None:
         """The statistics' start; None when it cannot be read: it is the largest page, and only a help."""
         try:
             return self._interface.started()
         except ClientError as error:
-            logger.warning(
-                "relay: %s does not tell when its statistics start: %s", self._interface.url, error
-            )
+            self._say_failed("when its statistics start", error)
             return None
 
-    def _details(self, look: Look) -> tuple[Look, Exception | None]:
-        """What completes a look. If Locust ends in the middle of it, the totals count all the same."""
-        try:
-            if self._errors_due:
-                look = replace(look, errors=self._interface.errors())
-                self._errors_due = False
-            look = replace(look, exceptions=self._interface.exceptions())
-            if self._watch.wants_users_by_class(look.status):
-                look = replace(look, by_class=self._interface.users_by_class(look.status.users))
-        except (ClientError, AnswerError) as error:
-            return look, error
+    def _details(self, look: Look) -> tuple[Look, ClientError | None]:
+        """What completes a look, as far as it can be read, and why Locust is gone, if it is.
+
+        The totals count all the same: Locust may end in the middle of a look, or a page of it be broken.
+        """
+        users, by_class = look.status.users, self._watch.wants_users_by_class(look.status)
+        pages: tuple[tuple[bool, str, Callable[[], dict[str, Any]]], ...] = (
+            (self._errors_due, "its errors", lambda: {"errors": self._interface.errors()}),
+            (True, "its exceptions", lambda: {"exceptions": self._interface.exceptions()}),
+            (by_class, "its users' classes", lambda: {"by_class": self._interface.users_by_class(users)}),
+        )
+        for wanted, what, ask in pages:
+            try:
+                look = replace(look, **ask()) if wanted else look
+            except (LoginError, UnreachableError) as error:
+                return look, error
+            except (ClientError, AnswerError) as error:
+                self._say_failed(what, error)
+        self._errors_due &= look.errors is None
         return look, None
+
+    def _say_failed(self, what: str, error: Exception) -> None:
+        """Says, once for each reason, that a page cannot be read that is not needed to count."""
+        why = f"{what}: {str(error)[:MAX_ERROR]}"
+        if why not in self._said_failed and len(self._said_failed) < MAX_REASONS:
+            self._said_failed.add(why)
+            logger.warning("relay: %s does not tell %s", self._interface.url, why)
 
     def _away(self, error: Exception) -> None:
         if isinstance(error, LoginError):
@@ -210,12 +253,12 @@ class Sidecar:
         assert run is not None  # noqa: S101  # for mypy: it has just begun
         logger.info("relay: run %s of test %s goes to %s", run.run, run.test, self._recording.to.url)
 
-    def _end_run(self) -> None:
-        """Hands in what belongs to the run that is over."""
-        requests = self._watch.pending_requests
-        if not self._flush() and requests:
-            self._lost += requests
-            logger.error("relay: %d requests at the end of a run are lost", requests)
+    def _leave(self) -> None:
+        """Hands in what belongs to the statistics that are over."""
+        self._flush()
+        if lost := self._watch.abandon():
+            self._lost += lost
+            logger.error("relay: %d requests, counted before the statistics started anew, are lost", lost)
 
     def _report_end(self, look: Look) -> None:
         run, total = self._watch.state.run, look.statistics.total
@@ -228,15 +271,24 @@ class Sidecar:
                 link = dashboard_link(region, self._recording.dashboard, run.run_started_ms, self._now_ms())
                 logger.info("relay: dashboard: %s", link)
 
-    def _flush(self) -> bool:
-        """Makes a batch of what was seen; False when that was not possible, and will be tried again."""
+    def _flush(self) -> None:
+        """Makes a batch of what was seen; when that is not possible, what was counted is told later."""
         if not self._watch.has_records:
-            return True
+            return
         requests = self._watch.pending_requests
         header, data = self._watch.batch()
         batch = Batch(_prefix(header), header.seq, requests, data)
+        if self._commit(replace(self._watch.state, seq=header.seq + 1), batch):
+            self._watch.done()
+            self._stored = self._watch.base
+            self._seal(batch)
+        else:
+            self._watch.go_back()
+            self._errors_due = True
+
+    def _commit(self, state: State, batch: Batch | None) -> bool:
         try:
-            self._checkpoint.commit(replace(self._watch.state, seq=header.seq + 1), batch)
+            self._checkpoint.commit(state, batch)
         except OSError as error:
             if not self._said_unwritable:
                 self._said_unwritable = True
@@ -244,13 +296,11 @@ class Sidecar:
                     "relay: cannot write the state %s, no batches until it can be: %s",
                     *(self._checkpoint.folder, error),
                 )
-            self._watch.go_back(self._checkpoint.last())
             return False
         if self._said_unwritable:
             self._said_unwritable = False
             logger.info("relay: the state %s can be written again", self._checkpoint.folder)
-        self._watch.done()
-        self._seal(batch)
+        self._stored = state
         return True
 
     def _seal(self, batch: Batch) -> None:
@@ -258,6 +308,7 @@ class Sidecar:
             self._spool = self._new_spool(batch.key_prefix)
             self._sender.use(self._spool)
         sealed = self._spool.seal(batch.seq, batch.requests, batch.data)
+        self._unsealed = batch if sealed.path is None else None
         if sealed.path is None and not self._said_spool_error:
             self._said_spool_error = True
             logger.warning(
@@ -275,10 +326,9 @@ class Sidecar:
         self._flush()
         stored = self._sender.drain(self._recording.final_flush_seconds)
         if stored:
-            try:
-                self._checkpoint.commit(self._checkpoint.last(), None)
-            except OSError as error:  # the last batch is stored once more at the next start
-                logger.debug("relay: %s", error)
+            self._commit(
+                self._watch.base, None
+            )  # if not, the last batch is stored once more at the next start
         self._sender.stop(LAST_UPLOAD_SECONDS)
         return self._close(stored)
 
@@ -289,17 +339,20 @@ class Sidecar:
     def _close(self, stored: bool) -> bool:
         totals, spool = self._sender.outbox.totals, self._recording.spool
         waiting = [] if stored else self._sender.outbox.waiting
+        untold = self._watch.abandon()
         lost = self._lost + totals.lost_requests + sum(s.requests for s in waiting if s.path is None)
         line = f"{totals.requests:,} requests in {totals.batches} batches, {totals.bytes:,} bytes"
         line += f", to {self._recording.to.url}"
         if waiting:
             line += f"; {sum(sealed.path is not None for sealed in waiting)} batches wait in {spool}"
-        line += f"; LOST {lost:,} requests" if lost else "; nothing lost"
-        if self._said_unwritable:
-            line += "; what was counted since the state could not be written is told by the next sidecar"
+        line += f"; LOST {lost:,} requests" if lost else "" if untold else "; nothing lost"
+        if untold:
+            line += (
+                f"; {untold:,} requests are in no batch: the next sidecar tells them if the test still runs"
+            )
         logger.info("relay: %s", line)
         self._checkpoint.close()
-        return lost == 0
+        return lost + untold == 0
 
 
 def _prefix(identity: Run | Header) -> str:

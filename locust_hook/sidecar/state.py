@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any, Final
 
 from .totals import Endpoints, Texts, Totals
@@ -52,6 +52,16 @@ class State:
         self.seconds = None
         for told in (self.endpoints, self.errors, self.exceptions):
             told.clear()
+
+    def copy(self) -> State:
+        """A state of its own; what cannot change is shared."""
+        return replace(
+            self,
+            workers=list(self.workers),
+            endpoints=Endpoints(dict(self.endpoints.told)),
+            errors=Texts(dict(self.errors.told)),
+            exceptions=Texts(dict(self.exceptions.told)),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -12,13 +12,20 @@ from typing import Any, Final
 from .. import __version__
 from ..recording.columns import MAX_ERROR, MAX_EVENTS, MAX_NAME, MAX_TRACEBACK, text
 from ..recording.encode import Chunk, Header, compress, line
-from .answers import About, Status
+from .answers import CHART_PERCENTILES, PERCENTILES, About, Status
 from .judge import ACTIVE, Look, Origin, Verdict
 from .state import Run, State
 from .totals import ERROR_LIMITS, Totals
 
 EARLIER_MS: Final = 600_000
 """How long before a run what is noted still belongs to it: workers connect before the test starts."""
+
+MAX_PENDING_CELLS: Final = 125_000
+"""Numbers that wait for a batch (an endpoint's counts and percentiles at a look, a class's users): half of
+what the relay takes in one (`MAX_CELLS` in src/plan/aggregate.rs), because a single look may add 50,000."""
+
+MAX_PENDING_BYTES: Final = 8 * 2**20
+"""Text that waits for a batch. A look at 500 endpoints that all changed is 115 kB."""
 
 Record = dict[str, Any]
 
@@ -39,6 +46,8 @@ class Watch:
     def __init__(self, state: State, naming: Naming, max_endpoints: int) -> None:
         """Goes on from `state`."""
         self.state = state
+        self.base = state.copy()
+        """What has to be remembered over the sidecar's end: all that is in no batch yet counts from here."""
         self.naming = naming
         self.max_endpoints = max_endpoints
         self.folded = False
@@ -47,14 +56,11 @@ class Watch:
         self._by_class: Mapping[str, int] | None = None
         self._events: list[Record] = []
         self._users: list[Record] = []
-        self._exceptions: list[Record] = []
-        self._snapshots: list[Record] = []
-        self._records = {
-            "event": self._events,
-            "users": self._users,
-            "exception": self._exceptions,
-            "snapshot": self._snapshots,
-        }
+        self._exceptions: list[bytes] = []
+        self._snapshots: list[bytes] = []
+        self._records = (self._events, self._users, self._exceptions, self._snapshots)
+        self._pending_requests = self._pending_cells = self._pending_bytes = 0
+        self._forgotten_requests = 0
 
     def wants_users_by_class(self, status: Status) -> bool:
         """Whether the number of users of each class may have changed."""
@@ -67,6 +73,8 @@ class Watch:
         state = self.state
         first = state.at_ms == 0
         self._turn(verdict, at_ms, origin)
+        if verdict.begins or verdict.anew:
+            self._rebase(look.status)
         self._note_state(look.status, verdict, at_ms)
         self._note_users(look, at_ms)
         if state.run is not None or first:
@@ -79,6 +87,15 @@ class Watch:
         state.requests = look.statistics.total.requests
         state.failures = look.statistics.total.failures
         state.seconds = look.statistics.seconds
+        if state.run is None and (verdict.anew or verdict.ends):
+            self.base = state.copy()  # what is counted so far is nobody's
+
+    def _rebase(self, status: Status) -> None:
+        """What comes is told from zero, and also by the next sidecar if this one is killed before a batch."""
+        self.base = self.state.copy()
+        self.base.at_ms = self._look_ms
+        if status.state in ACTIVE:
+            self.base.locust_state, self.base.ahead_ms = status.state, 0
 
     def _turn(self, verdict: Verdict, at_ms: int, origin: Origin | None) -> None:
         """Leaves the statistics or the run behind that are over."""
@@ -164,6 +181,7 @@ class Watch:
                 by_class = dict.fromkeys(by_class, 0)
             self._users.append({"at_ms": at_ms, "total": users, "by_class": by_class})
             del self._users[:-MAX_EVENTS]
+            self._pending_cells += 1 + len(by_class)
 
     def _note_snapshot(self, look: Look, from_ms: int, at_ms: int) -> None:
         state, total = self.state, look.statistics.total
@@ -177,52 +195,69 @@ class Watch:
         )
         if state.run is None:
             return  # what was there at the first look, with no test running, is nobody's run
+        self._forgotten_requests = 0  # they are among these
         for changed in exceptions:
             if changed.count > 0:
                 message, traceback = changed.key
-                self._exceptions.append(
-                    {"at_ms": at_ms, "count": changed.count, "message": message, "traceback": traceback}
-                )
+                exception = {
+                    "at_ms": at_ms,
+                    "count": changed.count,
+                    "message": message,
+                    "traceback": traceback,
+                }
+                self._note(self._exceptions, {"exception": exception})
         errors = [changed for changed in errors if changed.count > 0]
         if not (endpoints or errors or look.status.state in ACTIVE):
             return
-        self._snapshots.append(
+        self._pending_requests += sum(int(endpoint["requests"]) for endpoint in endpoints)
+        self._pending_cells += (1 + len(PERCENTILES)) * (1 + len(endpoints)) + CHART_PERCENTILES
+        self._note(
+            self._snapshots,
             {
-                "at_ms": at_ms,
-                "from_ms": from_ms,
-                "endpoints": endpoints,
-                "total": {
-                    "percentiles_ms": total.percentiles_ms if Totals.of(total).response_times else {},
-                    "current_percentiles_ms": look.status.current_percentiles_ms,
-                },
-                "errors": [
-                    dict(zip(("method", "name", "error"), changed.key, strict=True), count=changed.count)
-                    for changed in errors
-                ],
-                "workers": [
-                    {
-                        "id": text(worker.id, MAX_NAME),
-                        "state": text(worker.state, MAX_NAME),
-                        "users": worker.users,
-                        "cpu_percent": worker.cpu_percent,
-                        "memory_bytes": worker.memory_bytes,
-                    }
-                    for worker in look.status.workers
-                ],
-            }
+                "snapshot": {
+                    "at_ms": at_ms,
+                    "from_ms": from_ms,
+                    "endpoints": endpoints,
+                    "total": {
+                        "percentiles_ms": total.percentiles_ms if Totals.of(total).response_times else {},
+                        "current_percentiles_ms": look.status.current_percentiles_ms,
+                    },
+                    "errors": [
+                        dict(zip(("method", "name", "error"), changed.key, strict=True), count=changed.count)
+                        for changed in errors
+                    ],
+                    "workers": [
+                        {
+                            "id": text(worker.id, MAX_NAME),
+                            "state": text(worker.state, MAX_NAME),
+                            "users": worker.users,
+                            "cpu_percent": worker.cpu_percent,
+                            "memory_bytes": worker.memory_bytes,
+                        }
+                        for worker in look.status.workers
+                    ],
+                }
+            },
         )
+
+    def _note(self, records: list[bytes], record: Record) -> None:
+        records.append(line(record))
+        self._pending_bytes += len(records[-1])
 
     @property
     def has_records(self) -> bool:
         """Whether there is a run, and anything to write of it."""
-        return self.state.run is not None and any(self._records.values())
+        return self.state.run is not None and any(self._records)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a batch is due, however short the time since the last one."""
+        return self._pending_cells >= MAX_PENDING_CELLS or self._pending_bytes >= MAX_PENDING_BYTES
 
     @property
     def pending_requests(self) -> int:
-        """Requests that are in no batch yet."""
-        return sum(
-            int(endpoint["requests"]) for snapshot in self._snapshots for endpoint in snapshot["endpoints"]
-        )
+        """Requests that the next batch tells."""
+        return self._pending_requests
 
     def batch(self) -> tuple[Header, bytes]:
         """The next batch, up to the last look; `done` says that it was written."""
@@ -242,22 +277,38 @@ class Watch:
             hook=__version__,
             labels=dict(self.naming.labels),
         )
-        records = [(kind, record) for kind, records in self._records.items() for record in records]
-        lines = [header.line, *(line({kind: record}) for kind, record in records)]
-        lines.append(line({"end": {"records": len(records), "requests": 0}}))
+        records = [line({"event": event}) for event in self._events]
+        records += [line({"users": users}) for users in self._users]
+        records += [*self._exceptions, *self._snapshots]
+        lines = [header.line, *records, line({"end": {"records": len(records), "requests": 0}})]
         return header, compress(Chunk(line, False) for line in lines)
 
     def done(self) -> None:
         """The batch is written: the next one begins."""
-        for records in self._records.values():
+        for records in self._records:
             records.clear()
+        self._pending_requests = self._pending_cells = self._pending_bytes = 0
         self.state.seq += 1
         self._batch_ms = self.state.at_ms
+        self.base = self.state.copy()
 
-    def go_back(self, state: State) -> None:
-        """Forgets the snapshots and exceptions since `state`: the next look will tell them again, as one."""
-        now, self.state = self.state, state
-        state.locust_state, state.users, state.workers = now.locust_state, now.users, now.workers
-        self._look_ms = self._batch_ms = state.at_ms
+    def abandon(self) -> int:
+        """Gives up what `go_back` left to be told again; how many requests those are."""
+        lost, self._forgotten_requests = self._forgotten_requests, 0
+        return lost
+
+    def go_back(self) -> None:
+        """Forgets the snapshots and exceptions since `base`: the next look will tell them again, as one.
+
+        What was seen last is kept: statistics that start anew must be noticed."""
+        now, self.state = self.state, self.base.copy()
+        self.state.locust_state, self.state.ahead_ms = now.locust_state, now.ahead_ms
+        self.state.users, self.state.workers = now.users, now.workers
+        self.state.requests, self.state.failures = now.requests, now.failures
+        self.state.seconds = now.seconds
+        self._look_ms = self._batch_ms = self.state.at_ms
+        if self._pending_requests:
+            self._forgotten_requests = self._pending_requests
         self._snapshots.clear()
         self._exceptions.clear()
+        self._pending_requests = self._pending_cells = self._pending_bytes = 0

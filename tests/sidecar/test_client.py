@@ -19,7 +19,7 @@ from locust_hook.sidecar.answers import (
     read_status,
     read_users_by_class,
 )
-from locust_hook.sidecar.client import Address, Client, ClientError, Login, LoginError
+from locust_hook.sidecar.client import Address, Client, ClientError, Login, LoginError, UnreachableError
 from tests.sidecar.server import PAGE, REPORT, Answer, FakeLocust, served
 
 
@@ -82,9 +82,9 @@ def test_answers_that_are_none(
 
 
 def test_nobody_there() -> None:
-    with pytest.raises(ClientError, match="refused"):
+    with pytest.raises(UnreachableError, match="refused"):
         Client(Address.parse("http://127.0.0.1:9")).get("/x")
-    with pytest.raises(ClientError):
+    with pytest.raises(UnreachableError):
         Client(Address.parse("http://nobody.invalid")).get("/x")
 
 
@@ -152,6 +152,10 @@ def test_logins_that_fail(locust: FakeLocust) -> None:
     locust.answers["/login?next=%2Fstats"] = lambda *_: (200, {}, b"a page")
     with pytest.raises(LoginError, match="expected a login form"):
         connected(locust, LOGIN).get("/stats")
+    for place in ("http://[x/login", "//127.0.0.1:99999/login", "http://x:y/"):
+        locust.answers["/stats"] = lambda *_, place=place: (302, {"Location": place}, b"")
+        with pytest.raises(LoginError, match="expected an address for the login, found"):
+            connected(locust, LOGIN).get("/stats")
     locust.answers["/stats"] = lambda *_: (301, {"Location": "https://elsewhere.example/"}, b"")
     with pytest.raises(LoginError, match="stay at"):
         connected(locust, LOGIN).get("/stats")
@@ -202,6 +206,18 @@ def test_fields_that_come_and_go(more: str, current: dict[str, float], workers: 
     status = read_status(STATUS % more)
     assert (status.state, status.users, status.current_percentiles_ms) == ("running", 3, current)
     assert [(w.id, w.users, w.cpu_percent, w.memory_bytes) for w in status.workers] == workers
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 400, "1e400", "NaN", "-Infinity"])
+def test_numbers_of_no_use(number: str) -> None:
+    status = read_status(
+        '{"state": "running", "current_response_time_percentiles": '
+        f'{{"response_time_percentile_0.5": {number}}},'
+        f' "workers": [{{"id": "w", "cpu_usage": {number}, "memory_usage": {number}}}]}}'
+    )
+    assert status.current_percentiles_ms == {}
+    assert [(worker.cpu_percent, worker.memory_bytes) for worker in status.workers] == [(None, None)]
+    assert read_users_by_class(f'{{"per_class": {{"A": {{"ratio": {number}}}}}}}', 8) == {}
 
 
 def test_columns_that_come_and_go() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from locust_hook.destination import Address as To
 from locust_hook.destination import Destination, Folder, UploadError
 from locust_hook.recording.settings import Settings
 from locust_hook.recording.spool import Spool
-from locust_hook.sidecar import sender, sidecar
+from locust_hook.sidecar import answers, sender, sidecar, watch
 from locust_hook.sidecar.checkpoint import Checkpoint, CheckpointError
 from locust_hook.sidecar.client import Address, Client
 from locust_hook.sidecar.interface import Interface
@@ -66,6 +67,8 @@ class Place:
     folder: Path
     locust: FakeLocust
     store: Store = field(init=False)
+    naming: Naming = field(default_factory=lambda: Naming("", "", "here-sidecar", {}))
+    flush_seconds: float = 0
 
     def __post_init__(self) -> None:
         self.store = Store(self.folder / "out")
@@ -78,7 +81,7 @@ class Place:
     def settings(self) -> SidecarSettings:
         recording = Settings(
             To.parse((self.folder / "out").as_uri()),
-            flush_seconds=0,
+            flush_seconds=self.flush_seconds,
             spool=self.folder / "spool",
             final_flush_seconds=0.3 if self.store.fails else 10,
         )
@@ -87,9 +90,9 @@ class Place:
     def sidecar(self) -> Sidecar:
         settings = self.settings
         interface = Interface(Client(settings.url))
-        checkpoint = Checkpoint(settings.recording.spool, settings.url.url, settings.recording.to.url)
+        checkpoint = Checkpoint(settings.recording.spool, settings.url, settings.recording.to)
         connect: Callable[[To], Destination] = lambda _: self.store  # noqa: E731
-        return Sidecar(settings, Naming("", "", "here-sidecar", {}), interface, checkpoint, connect)
+        return Sidecar(settings, self.naming, interface, checkpoint, connect)
 
     def run(self, *steps: Callable[[], object]) -> bool:
         """A sidecar's life, with a step after each of its looks."""
@@ -107,6 +110,15 @@ class Place:
         for _ in range(count):
             self.model.request("GET", "/a", 5.0)
         self.model.seconds += 1
+
+    def stop(self) -> None:
+        self.model.state, self.model.users = "stopped", 0
+
+    def start(self, count: int) -> None:
+        """A test begins, and makes so many requests."""
+        self.model.clear()
+        self.model.state, self.model.users = "running", 3
+        self.request(count)
 
     @property
     def told(self) -> int:
@@ -219,10 +231,191 @@ def test_a_state_that_can_never_be_written(
     place.request(1)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        place.run(lambda: place.request(1))
-    assert "is told by the next sidecar" in caplog.messages[-1]
+        assert not place.run(lambda: place.request(1))
+    assert "; 2 requests are in no batch: the next sidecar tells them" in caplog.messages[-1]
+    assert "nothing lost" not in caplog.messages[-1]
     assert place.run(lambda: None)
     assert place.told == 2
+
+
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_disk_that_is_full_from_the_start(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Checkpoint.commit
+    monkeypatch.setattr(Checkpoint, "commit", full)
+    more = lambda: place.request(10)  # noqa: E731
+    free = lambda: monkeypatch.setattr(Checkpoint, "commit", real)  # noqa: E731
+    assert place.run(more, more, place.stop, lambda: None, free, lambda: None)
+    assert place.told == 20
+
+
+@pytest.mark.parametrize("anew", ["clear", "reset"])
+def test_what_cannot_be_told_any_more_is_lost(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, anew: str
+) -> None:
+    def begin_anew() -> None:
+        getattr(place.model, anew)()
+        place.request(3)
+
+    real = Checkpoint.commit
+    monkeypatch.setattr(Checkpoint, "commit", full)
+    free = lambda: monkeypatch.setattr(Checkpoint, "commit", real)  # noqa: E731
+    assert not place.run(lambda: place.request(10), lambda: None, begin_anew, free, lambda: None)
+    assert place.told == 3
+    assert caplog.messages[-1].endswith("; LOST 10 requests")
+
+
+def test_killed_before_the_first_batch_of_a_test(place: Place) -> None:
+    place.flush_seconds = 3600
+    place.stop()
+    place.run_until_killed(lambda: None, lambda: place.start(10), lambda: None, kill)
+    place.stop()
+    assert place.run(lambda: None)
+    assert place.told == 10
+
+
+def test_killed_before_the_first_batch_of_the_next_test(place: Place) -> None:
+    place.request(5)
+    place.run(place.stop)
+    place.flush_seconds = 3600
+    place.model.seconds = 100
+    place.run_until_killed(lambda: place.start(20), lambda: None, kill)
+    place.request(1)
+    place.model.seconds = 200
+    assert place.run(lambda: None)
+    runs = read_runs(place.folder / "out")
+    assert [sum(t.requests for t in sums(run).values()) for run in runs.values()] == [5, 21]
+
+
+def test_killed_after_a_reset_the_run_goes_on(place: Place) -> None:
+    def reset() -> None:
+        place.model.reset()
+        place.request(3)
+
+    place.flush_seconds = 3600
+    place.request(5)
+    place.run_until_killed(reset, lambda: None, kill)
+    assert place.run(lambda: None)
+    assert place.told == 8
+    assert len(read_runs(place.folder / "out")) == 1
+
+
+def test_a_state_older_than_what_is_stored_loses_nothing(place: Place) -> None:
+    saved: dict[Path, bytes] = {}
+
+    def save() -> None:
+        (file,) = place.folder.glob("spool/.sidecar-*/state.json")
+        saved[file] = file.read_bytes()
+
+    more = lambda: place.request(10)  # noqa: E731
+    place.run_until_killed(more, save, more, lambda: None, kill)
+    for file, content in saved.items():
+        file.write_bytes(content)
+    place.request(1000)
+    assert place.run(lambda: None)
+    assert place.told >= 1020
+    assert len(read_runs(place.folder / "out")) == 1
+
+
+def test_names_and_contents_are_on_the_disk_before_the_state_that_tells_of_them(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def sync(opened: int) -> None:
+        synced.append(re.sub(r"[0-9]+-[0-9a-f]{8}", "owner", os.readlink(f"/proc/self/fd/{opened}")))
+        real(opened)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    place.request(1)
+    place.run()
+    spool = place.folder / "spool"
+    (state,) = spool.glob(".sidecar-*")
+    kept = [str(state / "state.json.part"), str(state)]
+    sealed = [
+        f"{spool}/owner/owner.json",
+        str(spool),
+        f"{spool}/owner/000000.1.ndjson.gz.part",
+        f"{spool}/owner",
+    ]
+    assert synced[:8] == [*kept, *kept, *sealed]
+    assert synced[-2:] == kept
+
+
+@pytest.mark.parametrize("path", ["/stats/failures/csv", "/exceptions/csv", "/tasks", "/"])
+def test_a_page_that_cannot_be_read_is_said_once_and_the_rest_counts(
+    place: Place, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    place.locust.answers[path] = lambda *_: (403, {}, b"forbidden")
+    place.model.exceptions["boo", "tb"] = 1
+    place.model.request("GET", "/a", 5.0, error="boo")
+    place.run(*[lambda: place.request(1)] * 3)
+    assert place.told == 4
+    said = [message for message in caplog.messages if "does not tell" in message]
+    assert len(said) == 1
+    assert f"expected status 200 from {path}, found 403: 'forbidden'" in said[0]
+    assert "trying again" not in caplog.text
+    assert place.locust.asked.count("/stats/report") == 1
+    (batches,) = read_runs(place.folder / "out").values()
+    errors = [error["count"] for batch in batches for s in batch.snapshots for error in s["errors"]]
+    assert errors == ([] if path == "/stats/failures/csv" else [1])
+    exceptions = [found["count"] for batch in batches for found in batch.exceptions]
+    assert exceptions == ([] if path == "/exceptions/csv" else [1])
+    assert batches[0].header["test"] == ("locust" if path == "/" else "a")
+
+
+def test_what_waits_for_a_batch_is_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.flush_seconds = 3600
+    monkeypatch.setattr(watch, "MAX_PENDING_CELLS", 40)
+    place.run(*[lambda: place.request(1)] * 9)
+    (batches,) = read_runs(place.folder / "out").values()
+    assert [len(batch.snapshots) for batch in batches] == [3, 3, 3, 2]
+    monkeypatch.setattr(watch, "MAX_PENDING_CELLS", 40_000)
+    monkeypatch.setattr(watch, "MAX_PENDING_BYTES", 1)
+    place.run(*[lambda: place.request(1)] * 2)
+    assert place.told == 11
+    (batches,) = read_runs(place.folder / "out").values()
+    assert [len(batch.snapshots) for batch in batches[4:]] == [1, 1, 1, 1]
+
+
+def test_a_look_cannot_exceed_what_the_relay_takes() -> None:
+    relay = (Path(__file__).parents[2] / "src" / "plan" / "aggregate.rs").read_text()
+    found = re.search(r"MAX_CELLS: usize = ([\d_]+);", relay)
+    assert found
+    endpoints = 10_000  # the setting's largest value
+    assert watch.MAX_PENDING_CELLS + endpoints * (1 + len(answers.PERCENTILES)) < int(found[1]) * 0.75
+
+
+def test_names_that_are_given_hold_for_the_next_test(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.run(lambda: place.request(1))
+    place.naming = Naming("shop", "", "here-sidecar", {})
+    place.run(lambda: place.request(1), place.stop, lambda: place.start(2))
+    assert "--test shop holds for the next test that starts" in caplog.text
+    runs = read_runs(place.folder / "out")
+    assert [batches[0].header["test"] for batches in runs.values()] == ["a", "shop"]
+
+
+@pytest.mark.parametrize(
+    ("url", "to", "same"),
+    [
+        ("HTTP://Locust:80/", "s3://bucket/prefix/", True),
+        ("http://locust", "s3://bucket/prefix", True),
+        ("http://locust/base", "s3://bucket/prefix", False),
+        ("http://locust:8089", "s3://bucket/prefix", False),
+        ("https://locust:80", "s3://bucket/prefix", False),
+        ("http://locust", "s3://bucket", False),
+        ("http://locust", "file:///prefix", False),
+    ],
+)
+def test_the_same_locust_however_it_is_spelled(tmp_path: Path, url: str, to: str, same: bool) -> None:
+    one = Checkpoint(tmp_path, Address.parse("http://locust/"), To.parse("s3://bucket/prefix"))
+    one.close()
+    other = Checkpoint(tmp_path, Address.parse(url), To.parse(to))
+    other.close()
+    assert (one.folder == other.folder) == same
 
 
 def test_s3_away(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -303,7 +496,7 @@ def test_a_state_that_is_none_is_refused(place: Place, content: str) -> None:
 def test_a_spool_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="expected a folder that can be written as --spool"):
-        Checkpoint(tmp_path / "file", "http://x", "file:///x")
+        Checkpoint(tmp_path / "file", Address.parse("http://x"), To.parse("file:///x"))
 
 
 def test_it_needs_neither_locust_nor_gevent() -> None:
@@ -351,10 +544,14 @@ def test_settings_from_everywhere(tmp_path: Path) -> None:
             "expected a number from 0.1 to 60, found '0' (option --poll-seconds",
         ),
         (GIVEN, {"LOCUST_RELAY_LABELS": "x"}, "environment LOCUST_RELAY_LABELS"),
-        ((*GIVEN, "--ca-bundle", "/nowhere"), {}, "expected certificates in PEM as --ca-bundle /nowhere"),
+        (
+            (*GIVEN, "--ca-bundle", "/dev/null/x"),
+            {},
+            "expected certificates in PEM as --ca-bundle /dev/null/x",
+        ),
         ((*GIVEN, "--username", "ann"), {}, "expected both --username"),
         (GIVEN, {"LOCUST_RELAY_PASSWORD": "geheim"}, "expected both --username"),
-        ((*GIVEN, "--username", "a", "--password-file", "/nowhere"), {}, "/nowhere: No such file"),
+        ((*GIVEN, "--username", "a", "--password-file", "/dev/null/x"), {}, "/dev/null/x: Not a directory"),
         (
             (*GIVEN, "--username", "a", "--password-file", "/dev/null"),
             {"LOCUST_RELAY_PASSWORD": "geheim"},

@@ -102,16 +102,17 @@ class Play:
             self.watch.state, look, self.at_ms, waited=self.waited, started=origin.started if asked else None
         )
         self.waited = False
-        if verdict.begins or verdict.ends:
+        if verdict.begins or verdict.ends or verdict.anew:
             self.write()
         self.watch.observe(look, verdict, self.at_ms, origin if verdict.begins or verdict.anew else None)
+        self.committed = stored(self.watch.base)
 
     def write(self) -> None:
         """A batch is written."""
         if self.watch.has_records:
             _, content = self.watch.batch()
             self.watch.done()
-            self.committed = stored(self.watch.state)
+            self.committed = stored(self.watch.base)
             self.batches.append(read(content))
 
     def die(self) -> None:
@@ -121,7 +122,7 @@ class Play:
 
     def fail(self) -> None:
         """A batch cannot be written."""
-        self.watch.go_back(stored(self.committed))
+        self.watch.go_back()
 
     @property
     def told(self) -> dict[tuple[str, str], Sum]:
