@@ -82,9 +82,10 @@ def run(options: argparse.Namespace) -> int:
         as_it_is, others, failed = estimates(source, planner, deployed, options.lambda_ms)
     notes = [*assumptions(source, as_it_is, deployed, options.lambda_ms), *failed]
     if options.json:
-        say(json.dumps(report.data(as_it_is, deployed.settings, others, notes), indent=2))
+        found = report.data(as_it_is, deployed.settings, others, notes, options.refresh_seconds)
+        say(json.dumps(found, indent=2))
     else:
-        say(*report.text(as_it_is, deployed.settings, others, notes))
+        say(*report.text(as_it_is, deployed.settings, others, notes, options.refresh_seconds))
     return 0
 
 
@@ -132,7 +133,10 @@ def assumptions(
         "Custom metrics are metered in each hour of the clock in which they are sent, as a whole hour: "
         f"here {estimate.counts.hours:,}.",
         f"Logs are stored compressed, taken to be {prices.LOGS_COMPRESSED:.0%} of what was sent.",
-        "Not in it: repeated attempts, replays, queries of Logs Insights ($0.005 per GB that they read).",
+        f"Each refresh of the dashboard runs {deployed.queries:,} queries, each of which reads all of the "
+        "test's logs in the time shown (--refresh-seconds: what that is while it runs).",
+        "Not in it: repeated attempts, replays, saved queries of Logs Insights.",
+        *(f"Unconfirmed: {what}." for what in prices.UNCONFIRMED),
     ]
     if isinstance(source, Archived) and source.missing:
         notes.append(
@@ -172,6 +176,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="(default: the template's Architecture)",
     )
     parser.add_argument(
+        "--refresh-seconds", metavar="N", type=float,
+        help="say what the dashboard costs that is looked at during the test, anew in every N seconds",
+    )  # fmt: skip
+    parser.add_argument(
         "--relay", metavar="PATH", type=Path, default=RELAY, help="compiled relay (default: target/debug)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -187,6 +195,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("expected an ADDRESS beside --test and --run, found none")
     if options.lambda_ms is not None and not 1 <= options.lambda_ms <= 900_000:
         parser.error(f"--lambda-ms: expected 1 to 900,000, found {options.lambda_ms:g}")
+    if options.refresh_seconds is not None and not 1 <= options.refresh_seconds <= 86_400:
+        parser.error(f"--refresh-seconds: expected 1 to 86,400, found {options.refresh_seconds:g}")
     if options.lambda_mb is not None and not 128 <= options.lambda_mb <= 10_240:
         parser.error(f"--lambda-mb: expected 128 to 10,240, found {options.lambda_mb}")
     return options

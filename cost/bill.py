@@ -9,7 +9,7 @@ from typing import Final
 from . import prices
 from .counts import Counts
 from .prices import HOURS_PER_MONTH, Price
-from .stack import Stack
+from .stack import ENDPOINT_METRICS, Stack
 
 CALL_MS: Final = 30.0
 """How long one call of S3 or CloudWatch is taken to last, from within its region: an assumption."""
@@ -46,6 +46,23 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What it costs to look at the dashboard once, with a time that holds the whole test."""
+
+    queries: Item
+    metrics: Item
+
+    @property
+    def dollars(self) -> float:
+        """For one refresh, at the test's end."""
+        return self.queries.dollars + self.metrics.dollars
+
+    def during_test(self, refreshes: float) -> float:
+        """Dollars for so many, spread over the test: its logs grow, so that a query reads half of them."""
+        return refreshes * (self.queries.dollars / 2 + self.metrics.dollars)
+
+
+@dataclass(frozen=True)
 class Bill:
     """Dollars of a load test."""
 
@@ -53,6 +70,8 @@ class Bill:
     """Paid once, for the whole test."""
     monthly: Sequence[Item]
     """Paid each month: what the test's data cost as long as they are kept, and what was deployed."""
+    look: Look
+    """Paid each time that the dashboard is looked at; in none of the sums."""
 
     @property
     def dollars(self) -> float:
@@ -114,4 +133,13 @@ def bill(counts: Counts, stack: Stack, invocation_ms: float | None = None) -> Bi
             item("alarms", stack.alarms, prices.ALARM),
             item("alarms below a minute", stack.alarms_high_resolution, prices.ALARM_HIGH_RESOLUTION),
         ],
+        look=Look(
+            item("Logs Insights: read", stack.queries * counts.log_bytes, prices.INSIGHTS_SCANNED),
+            item(
+                "CloudWatch: GetMetricData, about",
+                # Nearly all metrics are those of endpoints.
+                stack.shown_metrics + stack.endpoint_searches * counts.metrics / len(ENDPOINT_METRICS),
+                prices.GET_METRIC_DATA,
+            ),
+        ),
     )

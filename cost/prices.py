@@ -12,6 +12,14 @@ from typing import Final, NamedTuple
 REGION: Final = "us-east-1"
 AS_OF: Final = "2026-11-21"
 """The day on which the sources were compared."""
+QUOTED: Final = "2024 to June 2026"
+"""When the sources quoted the prices."""
+UNCONFIRMED: Final = (
+    "that metrics with a resolution of a second cost no more than those with one of a minute",
+    "the price of stored logs, and how far they are compressed",
+    "that GetMetricData is billed when CloudWatch's own console shows a dashboard, as it is to others",
+)
+"""What none of the sources that were found settles."""
 
 HOURS_PER_MONTH: Final = 730
 """As in AWS's own examples: 365 days of 24 hours, by 12."""
@@ -53,10 +61,14 @@ LAMBDA_GB_SECOND: Final = {
 PUT_METRIC_DATA: Final = Price(0.01, 1_000, "1,000")
 METRIC_TIERS: Final = ((10_000, 0.30), (240_000, 0.10), (750_000, 0.05), (float("inf"), 0.02))
 """How many metrics of a month have which price. A metric is metered in each hour in which it is sent, as one
-hour of a month. That a resolution of a second costs no more than one of a minute is unconfirmed."""
+hour of a month."""
+GET_METRIC_DATA: Final = Price(0.01, 1_000, "1,000")
+"""Of the metrics that are asked for. support.site24x7.com, "CloudWatch metrics cost calculation"."""
 LOGS_INGESTED: Final = Price(0.50, GB, "GB")
 LOGS_STORED: Final = Price(0.03, GB, "GB and month")
-"""Of compressed data. c3x.dev, June 2026; unconfirmed."""
+"""Of compressed data. c3x.dev, June 2026."""
+INSIGHTS_SCANNED: Final = Price(0.005, GB, "GB")
+"""Of log events that a query of Logs Insights reads. factualminds.com, 2026-05-08."""
 LOGS_COMPRESSED: Final = 0.15
 """Stored bytes by ingested bytes, as AWS's price calculator takes it (dev.classmethod.jp, 2021-09-18)."""
 DASHBOARD: Final = Price(3.00, 1, "dashboard and month")

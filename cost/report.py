@@ -39,9 +39,13 @@ class Estimate:
 
 
 def text(
-    estimate: Estimate, settings: Mapping[str, str], others: Sequence[Estimate], notes: Sequence[str]
+    estimate: Estimate,
+    settings: Mapping[str, str],
+    others: Sequence[Estimate],
+    notes: Sequence[str],
+    refresh_seconds: float | None = None,
 ) -> Iterator[str]:
-    """Lines for a terminal."""
+    """Lines for a terminal; `refresh_seconds` is how often the dashboard is looked at during the test."""
     counts, bill = estimate.counts, estimate.bill
     yield f"{estimate.name}, {duration(round(counts.seconds * 1000))}"
     yield (
@@ -49,7 +53,10 @@ def text(
         f"Locust processes, {_bytes(counts.uploaded_bytes)}; {_number(counts.metrics)} custom metrics and "
         f"{RELAY_METRICS} of the relay's own"
     )
-    yield f"List prices of {prices.REGION} on {prices.AS_OF}, without free tier and taxes, in US dollars."
+    yield (
+        f"List prices of {prices.REGION} as quoted by sources of {prices.QUOTED}, compared on {prices.AS_OF},"
+    )
+    yield "in US dollars, without free tier, discounts and taxes."
     yield ""
     rows = [["", "number", "unit price", "an hour", "whole test"]]
     rows += [
@@ -67,6 +74,18 @@ def text(
     ]
     yield from table(rows)
     yield ""
+    rows = [["looking at the dashboard, whole test", "number", "unit price", "each refresh"]]
+    rows += [
+        [item.name, _amount(item), str(item.price), _dollars(item.dollars)]
+        for item in (bill.look.queries, bill.look.metrics)
+    ]
+    rows.append(["in all", "", "", _dollars(bill.look.dollars)])
+    yield from table(rows)
+    if refresh_seconds is not None:
+        refreshes = counts.seconds / refresh_seconds
+        dollars = _dollars(bill.look.during_test(refreshes))
+        yield f"each {refresh_seconds:g} s while it runs, {_number(refreshes)} times: {dollars}"
+    yield ""
     rows = [["with another setting", "PutMetricData", "custom metrics", "logs", "an hour", "difference"]]
     rows.append(["as it is", *_row(estimate), ""])
     rows += [[other.name, *_row(other), _difference(estimate, other)] for other in others]
@@ -77,11 +96,21 @@ def text(
 
 
 def data(
-    estimate: Estimate, settings: Mapping[str, str], others: Sequence[Estimate], notes: Sequence[str]
+    estimate: Estimate,
+    settings: Mapping[str, str],
+    others: Sequence[Estimate],
+    notes: Sequence[str],
+    refresh_seconds: float | None = None,
 ) -> dict[str, Any]:
     """The same as plain data: numbers in the units that their names say, money in US dollars."""
+    look = estimate.bill.look
+    looking: dict[str, Any] = {"items": [_item(look.queries), _item(look.metrics)], "dollars": look.dollars}
+    if refresh_seconds is not None:
+        dollars = look.during_test(estimate.counts.seconds / refresh_seconds)
+        looking |= {"refresh_seconds": refresh_seconds, "dollars_during_test": dollars}
     return {
-        "prices": {"region": prices.REGION, "as_of": prices.AS_OF},
+        "prices": {"region": prices.REGION, "quoted": prices.QUOTED, "as_of": prices.AS_OF},
+        "looking": looking,
         "settings": dict(settings),
         "notes": list(notes),
         **_estimate(estimate),

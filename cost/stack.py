@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,13 @@ TEMPLATE: Final = Path(__file__).parents[1] / "template.yaml"
 HIGH_RESOLUTION_SECONDS: Final = 60
 """Alarms of shorter periods cost more.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html"""
+
+ENDPOINT_METRICS: Final = ("ResponseTime", "Requests", "Failures", "ResponseSize")
+"""Published for each endpoint (`src/plan/catalog.rs`)."""
+
+_QUERY = re.compile(r'"type": "log"')
+_METRIC = re.compile(r'\["[^"]+", "[^"]+"')
+_ENDPOINT_SEARCH = re.compile(rf'Test,Method,Name\}} MetricName=\\"(?:{"|".join(ENDPOINT_METRICS)})\\"')
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,12 @@ class Stack:
     alarms: int
     """Metrics that alarms look at."""
     alarms_high_resolution: int
+    queries: int
+    """Of Logs Insights, in the dashboard."""
+    shown_metrics: int
+    """Metrics that the dashboard names, each time that it does."""
+    endpoint_searches: int
+    """The dashboard's searches that find one metric of each endpoint."""
 
 
 def read(path: Path = TEMPLATE) -> Stack:
@@ -37,6 +51,7 @@ def read(path: Path = TEMPLATE) -> Stack:
     resources = [resource for resource in template["Resources"].values() if "Condition" not in resource]
     [function] = [r["Properties"] for r in resources if r["Type"] == "AWS::Serverless::Function"]
     alarms = [r["Properties"] for r in resources if r["Type"] == "AWS::CloudWatch::Alarm"]
+    bodies = [_body(r.get("Properties", {})) for r in resources if r["Type"] == "AWS::CloudWatch::Dashboard"]
     fast = [alarm for alarm in alarms if _period(alarm, parameters) < HIGH_RESOLUTION_SECONDS]
     return Stack(
         settings={
@@ -45,10 +60,21 @@ def read(path: Path = TEMPLATE) -> Stack:
         },
         memory_mb=int(_value(function["MemorySize"], parameters, "MemorySize")),
         architecture=_value(function["Architectures"][0], parameters, "Architectures"),
-        dashboards=sum(r["Type"] == "AWS::CloudWatch::Dashboard" for r in resources),
+        dashboards=len(bodies),
         alarms=sum(map(_metrics, alarms)) - sum(map(_metrics, fast)),
         alarms_high_resolution=sum(map(_metrics, fast)),
+        queries=sum(len(_QUERY.findall(body)) for body in bodies),
+        shown_metrics=sum(len(_METRIC.findall(body)) for body in bodies),
+        endpoint_searches=sum(len(_ENDPOINT_SEARCH.findall(body)) for body in bodies),
     )
+
+
+def _body(dashboard: Mapping[str, Any]) -> str:
+    """A dashboard's source as the template has it, without what stands in it under a condition only."""
+    body = dashboard.get("DashboardBody", "")
+    if isinstance(body, dict):
+        body = body["Fn::Sub"]
+    return str(body[0] if isinstance(body, list) else body)
 
 
 def _value(value: Any, parameters: Mapping[str, Any], name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +15,19 @@ from cost.bill import Bill, Item, bill
 from cost.counts import LAMBDA_LOG_BYTES, RELAY_LOG_BYTES, RELAY_METRICS, Counts
 from cost.stack import Stack
 from locust_hook.commands import replay_plan
+from tests.template.intrinsics import resolver
+from tests.template.names import names
 
 STACK = Stack(
-    settings={}, memory_mb=1024, architecture="arm64", dashboards=1, alarms=5, alarms_high_resolution=2
+    settings={},
+    memory_mb=1024,
+    architecture="arm64",
+    dashboards=1,
+    alarms=5,
+    alarms_high_resolution=2,
+    queries=5,
+    shown_metrics=50,
+    endpoint_searches=6,
 )
 TWO_HOURS = Counts(
     seconds=7_200,
@@ -62,6 +74,14 @@ def test_every_item_costs_what_the_price_lists_say() -> None:
         }
     )
     assert found.dollars == pytest.approx(sum(item.dollars for item in found.items))
+
+
+def test_each_look_at_the_dashboard_reads_the_logs_of_the_whole_test() -> None:
+    found = bill(TWO_HOURS, STACK)
+    scanned, metrics = 5 * 4 * 0.005, (50 + 6 * 93 / 4) * 0.01 / 1_000
+    assert found.look.dollars == pytest.approx(scanned + metrics)
+    assert found.look.during_test(720) == pytest.approx(720 * (scanned / 2 + metrics)), "logs grow"
+    assert found.dollars == pytest.approx(sum(item.dollars for item in found.items)), "it is not in the sum"
 
 
 def test_an_hour_costs_half_of_two_but_metrics_are_paid_by_hours_of_the_clock() -> None:
@@ -131,7 +151,16 @@ Resources:
       Environment:
         Variables: {RELAY_DIMENSION_SETS: !Ref Sets, RELAY_LOG_GROUP: !Ref Group, RELAY_LEASE_SECONDS: 45}
   Group: {Type: AWS::Logs::LogGroup}
-  Dashboard: {Type: AWS::CloudWatch::Dashboard}
+  Dashboard:
+    Type: AWS::CloudWatch::Dashboard
+    Properties:
+      DashboardBody: !Sub
+        - |-
+          {"widgets": [{"type": "log"}, {"type": "metric", "properties": {"metrics": [
+            ["${Sets}", "Requests", {}], [{"expression":
+            "SEARCH('{\\"X\\",Test,Method,Name} MetricName=\\"Failures\\"', 'Sum')"}], [{"expression":
+            "SEARCH('{\\"X\\",Test,Method,Name} MetricName=\\"LocustP50\\"', 'Sum')"}]]}}${More}]}
+        - More: !If [Wanted, ', {"type": "log"}', ""]
   Plain: {Type: AWS::CloudWatch::Alarm, Properties: {Period: 60}}
   Fast: {Type: AWS::CloudWatch::Alarm, Properties: {Period: !Ref Often}}
   Optional: {Type: AWS::CloudWatch::Alarm, Condition: Wanted, Properties: {Period: 60}}
@@ -148,7 +177,7 @@ Resources:
         "RELAY_LOG_GROUP": "/Group",
         "RELAY_LEASE_SECONDS": "45",
     }
-    assert stack.read(template) == Stack(settings, 256, "arm64", 1, 3, 1)
+    assert stack.read(template) == Stack(settings, 256, "arm64", 1, 3, 1, 1, 1, 1)
 
 
 def test_the_project_s_own_template_can_be_read() -> None:
@@ -157,3 +186,27 @@ def test_the_project_s_own_template_can_be_read() -> None:
     assert found.settings["RELAY_LOG_GROUP"]
     assert (found.memory_mb, found.architecture, found.dashboards) == (512, "x86_64", 1)
     assert found.alarms >= 1
+
+
+def test_what_the_dashboard_asks_for_is_what_its_source_says() -> None:
+    body = json.loads(resolver().resources["Dashboard"]["Properties"]["DashboardBody"])
+    rows = [row for widget in body["widgets"] for row in widget["properties"].get("metrics", [])]
+    searched = [
+        re.search(r"Test,Method,Name\} MetricName=\"(\w+)\"", row[0].get("expression", ""))
+        for row in rows
+        if isinstance(row[0], dict)
+    ]
+    found = stack.read()
+    assert found.queries == sum(widget["type"] == "log" for widget in body["widgets"]) > 1
+    assert found.shown_metrics == sum(isinstance(row[0], str) for row in rows) > 1
+    of_endpoints = [match for match in searched if match and match[1] in stack.ENDPOINT_METRICS]
+    assert found.endpoint_searches == len(of_endpoints) > 1
+
+
+def test_the_metrics_of_an_endpoint_are_those_that_the_relay_publishes() -> None:
+    published = {
+        name
+        for name, sets in names().metrics.items()
+        if {("Test", "Run"), ("Test", "Method", "Name")} <= sets
+    }
+    assert set(stack.ENDPOINT_METRICS) == published

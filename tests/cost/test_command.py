@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cost import variants
+from cost import prices, variants
 from cost.__main__ import main
 from cost.preview import MAX_FILES, relay
 from tests.replay.recorded import Run
@@ -44,8 +44,12 @@ def test_people_get_tables(capsys: pytest.CaptureFixture[str], relay_binary: Pat
     lines = said.splitlines()
     assert lines[0] == "50 requests/s to 12 endpoints, by 2 workers and a master, 1 h 30 min"
     assert lines[1].startswith("270,000 requests in 1,621 batches from 3 Locust processes")
-    assert "us-east-1" in lines[2]
-    assert "2026" in lines[2]
+    assert lines[2] == (
+        "List prices of us-east-1 as quoted by sources of 2024 to June 2026, compared on 2026-11-21,"
+    )
+    assert [line for line in lines if line.startswith("Unconfirmed: ")] == [
+        f"Unconfirmed: {what}." for what in prices.UNCONFIRMED
+    ]
     for text in ("S3 PUT: ledger", "$0.005 per 1,000", "in all", "dashboards", "RELAY_RESOLUTION_SECONDS=60"):
         assert text in said
     assert max(map(len, lines[:30])) < 120, "it fits into a window"
@@ -54,7 +58,10 @@ def test_people_get_tables(capsys: pytest.CaptureFixture[str], relay_binary: Pat
 def test_machines_get_json(capsys: pytest.CaptureFixture[str], archive: Path, relay_binary: Path) -> None:
     found = as_json(capsys, relay_binary, str(archive))
     assert found["name"] == f"{RUN.test} / {RUN.run}"
-    assert found["prices"] == {"region": "us-east-1", "as_of": "2026-11-21"}
+    assert found["prices"] == {"region": "us-east-1", "quoted": "2024 to June 2026", "as_of": "2026-11-21"}
+    assert found["looking"]["dollars"] == pytest.approx(
+        sum(item["dollars"] for item in found["looking"]["items"])
+    )
     assert found["counts"]["batches"] == 12
     assert found["dollars"] == pytest.approx(sum(item["dollars"] for item in found["items"]))
     assert found["dollars_per_hour"] == pytest.approx(
@@ -133,9 +140,21 @@ def test_missing_batches_are_said(
     assert found["notes"][-1].endswith("in the estimate: 1 of the run's batches.")
 
 
+def test_a_dashboard_that_is_watched_is_priced(
+    capsys: pytest.CaptureFixture[str], archive: Path, relay_binary: Path
+) -> None:
+    found = as_json(capsys, relay_binary, str(archive), "--refresh-seconds", "10")
+    queries, metrics = (item["dollars"] for item in found["looking"]["items"])
+    assert found["looking"]["dollars_during_test"] == pytest.approx(12 * (queries / 2 + metrics))
+    assert main([str(archive), "--refresh-seconds", "10", "--relay", str(relay_binary)]) == 0
+    dollars = f"${found['looking']['dollars_during_test']:.4f}"
+    assert f"each 10 s while it runs, 12 times: {dollars}" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--refresh-seconds", "0"], "--refresh-seconds: expected 1 to 86,400, found 0"),
         (["--requests", "many"], "expected a number from 0.01 to 1e+07, found 'many'"),
         (["--endpoints", "1.5"], "expected a whole number from 1 to 10000, found '1.5'"),
         (["--hours", "nan"], "expected a number from 0.01 to 8760, found 'nan'"),
@@ -204,5 +223,8 @@ def test_readme_tells_what_the_command_says(capsys: pytest.CaptureFixture[str], 
     assert monthly == pytest.approx(
         float(re.findall(r"\| each month \|.*\| \$([\d.]+) \|", section)[0]), rel=0.1
     )
-    lines = re.findall(r"^\| (?!each month)[^|]+\| [^|]+\| \$([\d.]+) \|$", section, re.MULTILINE)
+    [look] = re.findall(r"^\| each look at the dashboard \| [^|]+\| \$([\d.]+) \|$", section, re.MULTILINE)
+    assert found["looking"]["dollars"] == pytest.approx(float(look), rel=0.1)
+    assert f"as quoted by sources of {prices.QUOTED}, compared on {prices.AS_OF}" in section
+    lines = re.findall(r"^\| (?!each )[^|]+\| [^|]+\| \$([\d.]+) \|$", section, re.MULTILINE)
     assert sum(map(float, lines)) == pytest.approx(found["dollars"], rel=0.1)
