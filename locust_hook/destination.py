@@ -191,7 +191,10 @@ def preload() -> None:
 
 @lru_cache(maxsize=1)
 def s3_client() -> Any:
-    """The process's client, which tries once, within bounded time. Raises BotoCoreError."""
+    """The process's client, which tries once, within bounded time. Raises BotoCoreError.
+
+    Where AWS_REGION is set, it is the region, as for AWS's other tools: boto3 does not read it.
+    """
     import boto3
     from botocore.config import Config
 
@@ -203,4 +206,5 @@ def s3_client() -> Any:
         retries={"total_max_attempts": 1},
         user_agent_extra="locust-cloudwatch-relay",
     )
-    return boto3.session.Session().client("s3", config=config)
+    region = os.environ.get("AWS_REGION") or None
+    return boto3.session.Session(region_name=region).client("s3", config=config)

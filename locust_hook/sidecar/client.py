@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import io
+import socket
 import ssl
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from .answers import template_arguments
@@ -20,7 +22,7 @@ SILENCE_SECONDS: Final = 10.0
 """Time Locust may be silent; its web interface waits while a busy test computes."""
 
 ANSWER_SECONDS: Final = 30.0
-"""Time for a whole answer."""
+"""Time for a whole answer, its first line and headers included."""
 
 MAX_COOKIES: Final = 50
 """Cookies kept (RFC 6265 section 6.1 asks for at least 50 per domain)."""
@@ -90,6 +92,39 @@ class Answer:
     status: int
     location: str
     text: str
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads a socket for `ANSWER_SECONDS` at most; the socket's own timeout bounds each wait."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open until it is closed itself
+        self._silence_seconds = sock.gettimeout() or SILENCE_SECONDS
+        self._deadline = time.monotonic() + ANSWER_SECONDS
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"the answer took more than {ANSWER_SECONDS:g} s")
+        self._sock.settimeout(min(self._silence_seconds, left))
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that is read by a deadline, from its first line on."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = io.BufferedReader(_TimedReader(sock))
 
 
 class Client:
@@ -187,7 +222,7 @@ class Client:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        deadline = time.monotonic() + ANSWER_SECONDS
+        connection.response_class = _Response
         connection.request(method, target, form, headers)
         response = connection.getresponse()
         for cookie in response.headers.get_all("Set-Cookie", ()):
@@ -197,8 +232,6 @@ class Client:
             body += part
             if len(body) > MAX_ANSWER:
                 raise ClientError(f"expected at most {MAX_ANSWER // 2**20} MB from {target}, found more")
-            if time.monotonic() > deadline:
-                raise ClientError(f"{target} took more than {ANSWER_SECONDS:g} s")
         if response.length:
             raise ClientError(f"{target}: the answer ends {response.length} bytes too early")
         return Answer(response.status, response.headers.get("Location", ""), body.decode("utf-8", "replace"))

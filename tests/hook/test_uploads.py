@@ -14,7 +14,7 @@ import gevent
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
-from locust_hook.destination import Address, Bucket, Folder, UploadError, batch_prefix, key_part
+from locust_hook.destination import Address, Bucket, Folder, UploadError, batch_prefix, key_part, s3_client
 from locust_hook.recording import outbox as outbox_module
 from locust_hook.recording import spool as spool_module
 from locust_hook.recording import uploader as uploader_module
@@ -412,6 +412,31 @@ def test_credentials_are_read_anew_only_when_they_were_wrong(error: Exception, c
         with pytest.raises(UploadError, match="s3://bucket/a"):
             bucket.put("a", b"x")
     assert len(made) == clients
+
+
+@pytest.mark.parametrize(
+    ("environment", "region"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
+        ({"AWS_REGION": ""}, "eu-north-1"),
+    ],
+)
+def test_the_region_is_found_as_every_aws_tool_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], region: str
+) -> None:
+    (tmp_path / "config").write_text("[default]\nregion = eu-north-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    s3_client.cache_clear()
+    try:
+        assert s3_client().meta.region_name == region
+    finally:
+        s3_client.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from urllib.parse import parse_qs
 
@@ -86,6 +89,38 @@ def test_nobody_there() -> None:
         Client(Address.parse("http://127.0.0.1:9")).get("/x")
     with pytest.raises(UnreachableError):
         Client(Address.parse("http://nobody.invalid")).get("/x")
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_an_answer_that_never_ends(monkeypatch: pytest.MonkeyPatch, start: bytes) -> None:
+    """Each line comes in time; the whole, of headers or text, never does."""
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
+    ended = threading.Event()
+
+    def drip(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(2**16)
+            connection.sendall(start)
+            for number in range(1_000):
+                try:
+                    connection.sendall(b"x-%d: y\r\n" % (number % 50) if number < 50 else b"z")
+                except OSError:
+                    break
+                if ended.wait(0.02):
+                    break
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip, args=(listening,))
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(ClientError, match=r"/x: (the answer took more than 0\.3 s|timed out)") as error:
+            Client(Address.parse(f"http://127.0.0.1:{listening.getsockname()[1]}")).get("/x")
+        took = time.monotonic() - began
+        ended.set()
+        thread.join()
+    assert not isinstance(error.value, UnreachableError)
+    assert took < 5
 
 
 def with_login(locust: FakeLocust, page: str = "/login", form: str = "/login_submit") -> None:

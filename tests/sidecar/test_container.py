@@ -66,4 +66,5 @@ def test_the_composed_services_fit_together() -> None:
     spool = re.search(r"^ENV LOCUST_RELAY_SPOOL=(\S+)$", DOCKERFILE, re.MULTILINE)
     assert spool
     assert any(fnmatch(volume, f"*:{spool[1]}") for volume in services["sidecar"]["volumes"])
+    assert {"AWS_REGION", "AWS_DEFAULT_REGION"} <= services["sidecar"]["environment"].keys()
     subprocess.run([sys.executable, "-m", "py_compile", FOLDER / "locustfile.py"], check=True)
