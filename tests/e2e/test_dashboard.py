@@ -23,6 +23,8 @@ PICTURE = ROOT / "target" / "demo" / "dashboard.png"
 START_SECONDS = 60
 """How long the demo may take until it opens the browser."""
 DESKTOP, PHONE = 1440, 390
+LEAST_CONTROL = 24
+"""CSS pixels. https://www.w3.org/TR/WCAG22/#target-size-minimum"""
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -133,6 +135,12 @@ def test_a_phone_shows_it_in_one_column(demo: Demo) -> None:
     demo.tab.open(demo.file.as_uri())
     assert demo.tab.run("document.documentElement.scrollWidth") == PHONE
     assert_shows_everything(demo)
+    heights = demo.tab.run(
+        "[...document.querySelectorAll('button, select')].map((one) => one.getBoundingClientRect().height)"
+    )
+    assert min(heights) >= LEAST_CONTROL
+    assert demo.tab.run("document.querySelectorAll('h1').length") == 1
+    assert demo.tab.run("[...document.querySelectorAll('.chart')].every((chart) => chart.ariaLabel)")
     assert demo.tab.problems == []
 
 
