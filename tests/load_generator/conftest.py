@@ -6,6 +6,7 @@ import pytest
 
 from local_aws import LocalAws, Stack
 from tests.load_generator.generators import ROOT, Generators
+from tests.load_generator.machine import refusal
 
 
 @pytest.fixture(scope="package")
@@ -30,3 +31,10 @@ def as_root(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is an administrator of local AWS."""
     for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def may_unshare(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A process may have mounts and a network of its own; what needs them is skipped where it may not."""
+    if why := refusal(tmp_path_factory.mktemp("tried")):
+        pytest.skip(why)

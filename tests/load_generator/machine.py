@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,20 @@ AWS = f"""{STUB}
 source=${{*: -2:1}}
 cp "/s3/${{source#s3://}}" "${{*: -1}}"
 """
+# A service runs until the file /failed says that it has failed: after how many questions.
+SYSTEMCTL = f"""{STUB}
+[[ $1 == is-failed ]] || exit 0
+[[ -e /failed ]] || exit 3
+left=$(</failed)
+echo $((left - 1)) >/failed
+((left <= 0))
+"""
+JOURNALCTL = f"""{STUB}
+echo 'ValueError: not today'
+"""
+SLEEP = """#!/bin/bash
+# Nothing is waited for.
+"""
 # There is no Python but the one that is asked for. It is this machine's, if it has the version.
 DNF = f"""{STUB}
 [[ -e /broken-dnf ]] && {{ echo 'Error: Unable to find a match' >&2; exit 1; }}
@@ -37,6 +52,23 @@ name=${{*: -1}}
 printf '#!/bin/bash\\nexec {{python}} "$@"\\n' >/stubs/$name
 chmod +x /stubs/$name
 """
+
+
+def unshare(*, network: bool) -> list[str]:
+    """The beginning of a command line that has its own mounts, and its own network or this machine's."""
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    return ["unshare", "--mount", *([] if network else ["--net"]), *as_root]
+
+
+def refusal(folder: Path) -> str:
+    """Why no machine can be played here, tried in a folder; nothing where it can."""
+    if shutil.which("unshare") is None:
+        return "expected the command unshare (Linux), found none"
+    command = [*unshare(network=False), "sh", "-c", 'mount --rbind /proc "$0" && chroot / true', str(folder)]
+    tried = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    if tried.returncode == 0:
+        return ""
+    return f"expected to be allowed namespaces, mounts and chroot, found: {tried.stderr.strip()}"
 
 
 class Machine:
@@ -51,7 +83,9 @@ class Machine:
         python = os.path.realpath(sys.executable)
         self._stub("stubs/aws", AWS)
         self._stub("stubs/dnf", DNF.replace("{python}", python))
-        self._stub("stubs/systemctl", STUB)
+        self._stub("stubs/systemctl", SYSTEMCTL)
+        self._stub("stubs/journalctl", JOURNALCTL)
+        self._stub("stubs/sleep", SLEEP)
         self._stub("opt/aws/bin/cfn-signal", STUB)
         # Where this machine's programs are.
         seen = {"/usr", "/proc", "/dev", sys.base_prefix}
@@ -80,15 +114,12 @@ class Machine:
 
     def command(self, *command: str, network: bool) -> list[str]:
         """A command line that runs a command on the machine; it has to be found by its full path."""
-        namespaces = ["--mount", *([] if network else ["--net"])]
-        if os.geteuid() != 0:
-            namespaces += ["--user", "--map-root-user"]
         root = shlex.quote(str(self.root))
         mounts = "".join(
             f"mount --rbind {shlex.quote(path)} {root}{shlex.quote(path)}\n" for path in self._mounts
         )
         script = f'set -e\n{mounts}exec chroot {root} "$@"'
-        return ["unshare", *namespaces, "sh", "-c", script, "sh", *command]
+        return [*unshare(network=network), "sh", "-c", script, "sh", *command]
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Runs a command as cloud-init does: as root, with hardly any environment. There is no network."""

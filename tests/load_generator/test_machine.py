@@ -6,9 +6,11 @@ import contextlib
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -21,14 +23,18 @@ from local_aws import LocalAws, Stack
 from tests.hook.locusts import Locust, free_port, site, wait_for
 from tests.hook.reader import counts, read
 from tests.load_generator.generators import Generator, Generators
-from tests.load_generator.machine import Machine
+from tests.load_generator.machine import Machine, refusal
 
 Start = Callable[[Generator], Locust]
+
+pytestmark = pytest.mark.usefixtures("may_unshare")
 
 
 @pytest.fixture(scope="module")
 def bundle() -> bytes:
     """The sample test's bundle, for this machine's processor."""
+    if sys.version_info[:2] not in publish_hook.PYTHONS:
+        pytest.skip(f"load generators do not run Python {platform.python_version()}")
     return publish_hook.make_bundle(publish_hook.SAMPLE_TEST, [platform.machine()])
 
 
@@ -79,7 +85,7 @@ def alone(generators: Generators, address: str, host: str) -> Generator:
 
 @pytest.fixture(scope="module")
 def machine(
-    alone: Generator, bundle: bytes, address: str, tmp_path_factory: pytest.TempPathFactory
+    may_unshare: None, alone: Generator, bundle: bytes, address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Machine:
     """A machine that has booted as the one alone."""
     machine = Machine(tmp_path_factory.mktemp("machine"))
@@ -88,6 +94,12 @@ def machine(
     assert booted.returncode == 0, booted.stdout + booted.stderr
     assert "Visitor" in booted.stdout, "the test is loaded before the service is started"
     return machine
+
+
+def set_up(machine: Machine, *options: str) -> subprocess.CompletedProcess[str]:
+    """Runs setup.sh again."""
+    script = "/opt/load-generator/setup.sh"
+    return machine.run("/usr/bin/env", "AWS_DEFAULT_REGION=us-east-1", script, *options)
 
 
 def handed_in(aws: LocalAws, relay: Stack, test: str) -> tuple[list[str], int]:
@@ -108,12 +120,13 @@ def test_it_installs_what_the_bundle_has_and_nothing_else(
     machine: Machine, alone: Generator, address: str
 ) -> None:
     version = (machine.root / "opt/load-generator/python-version").read_text().strip()
-    assert machine.calls[:6] == [
+    assert machine.calls == [
         f"aws s3 cp --only-show-errors {address} bundle.tar.gz",
         f"dnf install --assumeyes --quiet python{version}",
         "systemctl daemon-reload",
-        "systemctl enable locust.service",
+        "systemctl disable locust.service",
         "systemctl restart locust.service",
+        *["systemctl is-failed --quiet locust.service"] * 10,
         SIGNAL.format(code=0, stack="alone", resource="Master"),
     ]
     code = "import locust_hook.recording._fast as fast, locust; print(fast.__file__, locust.__version__)"
@@ -172,6 +185,8 @@ def test_master_and_workers_find_each_other_and_end_well(
     assert booted.returncode == 0, booted.stderr
     assert machine.calls[-1] == SIGNAL.format(code=0, stack="many", resource="WorkerMachines")
     assert (machine.unit["Restart"], machine.unit["KillSignal"]) == (["always"], ["SIGINT"])
+    of_boot = [call for call in machine.calls if re.match("systemctl (en|dis)able ", call)]
+    assert of_boot[-2:] == ["systemctl disable locust.service", "systemctl enable locust.service"]
     worker = service(many)
 
     def every_worker_has_handed_in() -> bool:
@@ -223,6 +238,25 @@ def test_what_fails_is_said_and_signalled(
     assert not [call for call in calls if call.startswith("systemctl")], "nothing is started"
 
 
+@pytest.mark.parametrize("after", [0, 9])
+def test_locust_that_ends_at_once_with_an_error_is_said_and_signalled(
+    machine: Machine, alone: Generator, after: int
+) -> None:
+    failed = machine.root / "failed"
+    failed.write_text(str(after))
+    try:
+        booted = machine.boot(alone.user_data("MasterTemplate"))
+    finally:
+        failed.unlink()
+    assert booted.returncode == 1
+    assert "expected Locust to run, found that it has ended with an error:" in booted.stderr
+    assert "ValueError: not today" in booted.stderr
+    asked, journal, signalled = machine.calls[-3:]
+    assert asked == "systemctl is-failed --quiet locust.service"
+    assert journal == "journalctl --unit locust.service --no-pager --lines 50"
+    assert signalled == SIGNAL.format(code=1, stack="alone", resource="Master")
+
+
 def test_a_bundle_that_cannot_be_fetched_is_signalled(alone: Generator, tmp_path: Path) -> None:
     machine = Machine(tmp_path / "disk")
     assert machine.boot(alone.user_data("MasterTemplate")).returncode == 1
@@ -231,9 +265,40 @@ def test_a_bundle_that_cannot_be_fetched_is_signalled(alone: Generator, tmp_path
 
 def test_options_reach_locust_as_they_are(machine: Machine) -> None:
     odd = ["--host", 'https://a.example/?q="x y"&p=50%', "--tags", "$HOME", "back\\slash", "it's", ""]
-    done = machine.run("/usr/bin/env", "AWS_DEFAULT_REGION=us-east-1", "/opt/load-generator/setup.sh", *odd)
+    done = set_up(machine, *odd)
     assert done.returncode == 0, done.stderr
     assert machine.exec_start[4:] == odd
+
+
+def test_an_environment_that_is_not_whole_or_of_another_wheel_is_made_anew(machine: Machine) -> None:
+    folder = machine.root / "opt/load-generator"
+    (path,) = (folder / "wheels").glob("locust_cloudwatch_relay-*.whl")
+    content = path.read_bytes()
+    path.write_bytes(b"broken")
+    assert set_up(machine).returncode != 0
+    assert not (folder / "venv/made-of").exists()
+    path.write_bytes(content)
+    with zipfile.ZipFile(path, "a") as wheel:
+        wheel.writestr("locust_hook/_changed.py", "")
+    (pip,) = (folder / "venv").glob("lib/python*/site-packages/pip")
+    shutil.rmtree(pip)
+    done = set_up(machine)
+    assert done.returncode == 0, done.stderr
+    assert list((folder / "venv").rglob("_changed.py"))
+
+
+def test_where_no_machine_can_be_played_it_is_said_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert refusal(tmp_path) == "expected the command unshare (Linux), found none"
+    (tmp_path / "unshare").write_text(
+        "#!/bin/sh\necho 'unshare failed: Operation not permitted' >&2\nexit 1\n"
+    )
+    (tmp_path / "unshare").chmod(0o755)
+    assert refusal(tmp_path) == (
+        "expected to be allowed namespaces, mounts and chroot, found: unshare failed: Operation not permitted"
+    )
 
 
 @pytest.mark.parametrize("script", ["setup.sh", "MasterTemplate", "WorkerTemplate"])

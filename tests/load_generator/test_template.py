@@ -186,6 +186,17 @@ def test_networks_that_are_somebody_s_are_accepted(generators: Generators, cidr:
     assert open_to(generator, "MasterGroup") == [(8089, 8089, [cidr], [])]
 
 
+def test_the_web_interface_s_addresses_are_the_master_s(aws: LocalAws, many: Generator) -> None:
+    outputs = many.stack.outputs
+    described = aws.client("ec2").describe_instances(InstanceIds=[outputs["MasterId"]])
+    (master,) = described["Reservations"][0]["Instances"]
+    assert outputs["WebUi"] == f"http://{master['PrivateIpAddress']}:8089"
+    assert outputs["PublicName"] == (
+        f"aws ec2 describe-instances --region us-east-1 --instance-ids {outputs['MasterId']} "
+        "--query Reservations[].Instances[].PublicDnsName --output text"
+    )
+
+
 def test_no_parameter_opens_the_web_interface_by_default() -> None:
     text = TEMPLATE.read_text()
     assert "0.0.0.0/0" not in text
