@@ -27,8 +27,6 @@ from tests.load_generator.machine import Machine, refusal
 
 Start = Callable[[Generator], Locust]
 
-pytestmark = pytest.mark.usefixtures("may_unshare")
-
 
 @pytest.fixture(scope="module")
 def bundle() -> bytes:
@@ -257,6 +255,7 @@ def test_locust_that_ends_at_once_with_an_error_is_said_and_signalled(
     assert signalled == SIGNAL.format(code=1, stack="alone", resource="Master")
 
 
+@pytest.mark.usefixtures("may_unshare")
 def test_a_bundle_that_cannot_be_fetched_is_signalled(alone: Generator, tmp_path: Path) -> None:
     machine = Machine(tmp_path / "disk")
     assert machine.boot(alone.user_data("MasterTemplate")).returncode == 1
