@@ -191,11 +191,7 @@ def preload() -> None:
 
 @lru_cache(maxsize=1)
 def s3_client() -> Any:
-    """The process's client, which tries once, within bounded time. Raises BotoCoreError.
-
-    Where AWS_REGION is set, it is the region, as for AWS's other tools: boto3 does not read it.
-    """
-    import boto3
+    """The process's client, which tries once, within bounded time. Raises BotoCoreError."""
     from botocore.config import Config
 
     if (botocore := logging.getLogger("botocore")).level == logging.NOTSET:
@@ -206,5 +202,14 @@ def s3_client() -> Any:
         retries={"total_max_attempts": 1},
         user_agent_extra="locust-cloudwatch-relay",
     )
-    region = os.environ.get("AWS_REGION") or None
-    return boto3.session.Session(region_name=region).client("s3", config=config)
+    return aws_session().client("s3", config=config)
+
+
+def aws_session() -> Any:
+    """What clients are made of.
+
+    Where AWS_REGION is set, it is the region, as for AWS's other tools: boto3 does not read it.
+    """
+    import boto3
+
+    return boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)

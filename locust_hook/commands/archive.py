@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ..destination import CONNECT_SECONDS, READ_SECONDS, Address, key_part
+from ..destination import CONNECT_SECONDS, READ_SECONDS, Address, aws_session, key_part
 from .archive_reader import (
     BEGINNING_BYTES,
     MAX_BATCH_BYTES,
@@ -105,7 +105,6 @@ def open_archive(address: str, parallel: int = 8) -> Archive:
 
 def s3_client(parallel: int) -> Any:
     """An S3 client for `parallel` threads that tries again for a while, unlike the hook's own."""
-    import boto3
     from botocore.config import Config
 
     config = Config(
@@ -115,7 +114,7 @@ def s3_client(parallel: int) -> Any:
         retries={"mode": "standard", "max_attempts": 6},
         user_agent_extra="locust-cloudwatch-relay",
     )
-    return boto3.session.Session().client("s3", config=config)
+    return aws_session().client("s3", config=config)
 
 
 class Bucket:

@@ -18,6 +18,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ..destination import aws_session
 from .failed import MAX_MESSAGES, Item, Queue, RedriveError, items_of_keys
 from .progress import Progress, say
 from .redeliver import Copier, Invoker
@@ -80,7 +81,7 @@ def redrive(options: argparse.Namespace) -> int:
     """Takes what there is, delivers it, and says what came of it."""
     # The queue, its function and the bucket are in one region.
     region = _QUEUE_REGION.match(options.queue or "")
-    session = boto3.Session(region_name=region[1] if region else None)
+    session = boto3.Session(region_name=region[1]) if region else aws_session()
     queue = None
     if options.queue:
         hidden = INVOKE_SECONDS * 4 if options.function else options.wait_seconds + 300
