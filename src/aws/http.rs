@@ -17,7 +17,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 /// and made ready beside the start.
 ///
 /// Making it ready is reading the system's root certificates: most of what there is to do before the first event, and
-/// needed only for the first call. By itself, the SDK does it for each service, and has the start wait for it.
+/// needed only for the first call. By itself, the SDK parses them for each service, and has the start wait for it.
 pub(super) fn client() -> SharedHttpClient {
     let inner = Builder::new().build_with_connector_fn(|settings, components| {
         let mut builder = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
